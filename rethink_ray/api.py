@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
@@ -146,17 +146,25 @@ def new(folder: Path | str, hours: float = 8.0, **options: Unpack[DraftOptions])
     return draft_study(request)
 
 
-def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":
-    """What a study will run, without running it: trials, jobs, updates and disk, cell by cell.
+def plan(
+    study: Path | str | Mapping[str, Any],
+    *,
+    slots: int | None = None,
+    pace: Path | str | None = None,
+) -> "Plan":
+    """What a study will run, without running it: trials, jobs, updates, disk and hours.
 
     The study's data are read, and indexed at the first call; files of weights may be missing.
 
     Args:
         study: a study file, the name of one that ships, or its tree of keys and values.
-        slots: trials at a time.
+        slots: trials at a time; None = as many as the paces were measured with, or one.
+        pace: a file of paces, or a study that ran on the machine; None = those of the study in
+            ``studies/NAME``, or the file that ``new`` wrote beside this one. Without any, ``hours``
+            is None.
 
     Raises:
-        SpecError, DataError: the study says something that cannot be run.
+        SpecError, DataError: the study says something that cannot be run; ``pace`` holds no paces.
 
     Example:
         >>> import rethink_ray
@@ -166,10 +174,20 @@ def plan(study: Path | str | Mapping[str, Any], *, slots: int = 1) -> "Plan":
         >>> plan.steps, plan.separate_steps  # with trunks shared between lengths, and without
         (13392, 23040)
     """
+    from rethink_ray.search.hours import estimate_hours
+    from rethink_ray.search.known_paces import choose_paces, load_paces
     from rethink_ray.search.plan import plan_study
 
+    measured = None if pace is None else load_paces(str(pace))
     given = _study_input(study, is_planned_only=True)
-    return plan_study(given.study, given.facts, slots=slots, count_weights=count_weights)
+    name = None if isinstance(study, Mapping) else str(study)
+    measured = measured or choose_paces(f"studies/{given.study.study}", name)
+    slots = slots or (1 if measured is None else measured.slots)
+    planned = plan_study(given.study, given.facts, slots=slots, count_weights=count_weights)
+    if measured is None:
+        return planned
+    hours = estimate_hours(given.study, given.facts, measured.arms, slots=slots)
+    return replace(planned, hours=hours)
 
 
 def run(

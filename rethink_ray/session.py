@@ -17,10 +17,6 @@ from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.same_facts import merge_facts, require_same_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
-from rethink_ray.records.run_progress import read_progress
-from rethink_ray.records.store import is_uri
-from rethink_ray.search.measured_paces import PaceMeter
-from rethink_ray.search.paces import PACE_SUFFIX, MeasuredPaces, read_paces
 from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_facts, check_regimes
@@ -329,48 +325,6 @@ def extend_study(
 def _require_same_comparisons(directory: StudyDirectory, larger: Study) -> None:
     if has_looks(larger):
         require_same_comparisons(directory.study, larger, directory.load_state().looks_taken)
-
-
-def load_paces(where: str) -> MeasuredPaces:
-    """The paces in a file, or those at which the study in a directory ran.
-
-    Raises:
-        SpecError: the file holds no paces, or the study has not finished a rung.
-        RecordError: the study cannot be read.
-    """
-    if not is_uri(where) and not Path(where).is_dir():
-        return read_paces(Path(where))
-    directory = StudyDirectory.open(where)
-    measured = measure_paces(directory)
-    if measured is None:
-        must = "must be of a study that has finished a rung"
-        raise SpecError(explain(where, must, "none so far"))
-    return measured
-
-
-def find_paces(name: str) -> MeasuredPaces | None:
-    """The paces that ``new`` wrote beside a study file; None: there are none.
-
-    Raises:
-        SpecError: there is no such study, or the file holds no paces.
-    """
-    path = find_study(name).with_suffix(PACE_SUFFIX)
-    return read_paces(path) if path.is_file() else None
-
-
-def measure_paces(directory: StudyDirectory) -> MeasuredPaces | None:
-    """The paces at which a study has run so far; None before its first rung is finished."""
-    state = directory.load_state()
-    if not state.rungs:
-        return None
-    hosts = dict.fromkeys(rung.host for rung in state.rungs.values())
-    seen = read_progress(directory)
-    paces = PaceMeter(directory.study, directory.facts).paces(state)
-    return MeasuredPaces(
-        machine=", ".join(host or "?" for host in hosts),
-        slots=1 if seen is None else seen.slots,
-        arms=dict(paces),
-    )
 
 
 def collect_versions() -> dict[str, str]:

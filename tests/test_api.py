@@ -10,8 +10,14 @@ import pyarrow as pa
 import pytest
 
 import rethink_ray
+from rethink_ray.search.paces import ANY_ARM, MeasuredPaces, Pace, write_paces
 from rethink_ray.spec.errors import RecordError, SpecError
 from tests.analysis.planted import Planted, build_study, noisy
+
+HOUR_A_HUNDRED = Pace(
+    seconds_per_update=36.0, seconds_per_scored_image=0.0, seconds_to_start=0.0, spread=0.0
+)
+"""A hundred updates take an hour."""
 
 
 def _written(root: Path) -> Path:
@@ -72,5 +78,16 @@ def test_a_tree_may_hold_paths_tuples_and_read_only_mappings(tmp_path: Path) -> 
         "budget": {"trials": 2, "replicates": 1},
     }
     plain = {**tree, "data": {**tree["data"], "root": str(tmp_path / "pictures")}}
-    assert rethink_ray.plan(MappingProxyType(tree)) == rethink_ray.plan(plain)
+    planned = rethink_ray.plan(MappingProxyType(tree))
+    assert planned == rethink_ray.plan(plain)
     assert (tmp_path / "pictures").is_dir()
+    assert (planned.slots, planned.hours) == (1, None)
+    paces = MeasuredPaces(machine="a laptop", slots=2, arms={ANY_ARM: HOUR_A_HUNDRED})
+    write_paces(tmp_path / "paces.json", paces)
+    timed = rethink_ray.plan(plain, pace=tmp_path / "paces.json")
+    assert timed.slots == 2
+    assert timed.hours is not None
+    busy = timed.steps / 100 / timed.busy_share / 2  # hours of two slots, idle times included
+    assert timed.hours.expected == pytest.approx(busy, rel=0.35)
+    assert timed.hours.low < timed.hours.expected < timed.hours.high
+    assert rethink_ray.plan(plain, slots=1, pace=tmp_path / "paces.json").slots == 1

@@ -260,7 +260,7 @@ def test_shapes_can_be_drawn_and_checked(tmp_path: Path) -> None:
     told = invoke("data", "check", "shapes", *small, "--strict")
     assert told.exit_code == 0, told.output
     told = invoke("data", "check", "shapes", *small, "--json")
-    assert set(json.loads(told.output)) == {"train", "val", "test"}
+    assert set(json.loads(told.output)["findings"]) == {"train", "val", "test"}
     assert "4 images" in invoke("data", "index", "shapes", *small).output
 
 

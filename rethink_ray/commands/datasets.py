@@ -5,18 +5,21 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rethink_ray.commands.cuts import grouping_lines, suggest_cut
+from rethink_ray.commands.data_seen import describe_data, describe_leaks
 from rethink_ray.spec.fault_kinds import FAULT_KINDS
 
 if TYPE_CHECKING:
     from rethink_ray.data.check import DataFinding
+    from rethink_ray.data.leaks import Leak
     from rethink_ray.data.recognise import RecognisedData
+    from rethink_ray.data.split_words import SplitSummary
     from rethink_ray.spec.regime import DataSpec, RegimeSpec
 
 DataOption = Annotated[
@@ -102,16 +105,18 @@ def check(
     from rethink_ray.data.check import check_data, find_refusal  # after typos: takes a second
 
     findings = check_data(data, splits_in_use(data))
+    alike = add_look_alikes(data, findings)
+    refusal = find_refusal(data, regimes, draws)
+    summaries = summarise_splits(data)
     if as_json:
-        rows = {
-            split: [{**asdict(finding), "is_fault": finding.is_fault} for finding in of_split]
-            for split, of_split in findings.items()
-        }
-        print(json.dumps(rows, indent=1))
+        section = suggest_section(recognised) if recognised else None
+        tree = describe_data(data, findings, summaries, recognised, section)
+        leaks = {"same": describe_leaks(list_same(data)), "alike": describe_leaks(alike)}
+        print(json.dumps({**tree, "leaks": leaks, "refused": refusal or None}, indent=1))
     else:
         for line in recognised_lines(dataset, recognised):
             print(line)
-        for line in check_lines(findings, describe_splits(data)):
+        for line in check_lines(findings, {s: one.sentence for s, one in summaries.items()}):
             print(line)
         for line in class_lines(data):
             print(line)
@@ -121,7 +126,6 @@ def check(
             print("boxes begin at -1: if these files count pixels from 0, set data.voc_offset: 0")
         for line in data_lines(recognised):
             print(line)
-    refusal = find_refusal(data, regimes, draws)
     if refusal:
         print(f"run, plan and doctor refuse this data set: {refusal}", file=sys.stderr)
     has_fault = any(finding.is_fault for of_split in findings.values() for finding in of_split)
@@ -143,12 +147,16 @@ def data_lines(recognised: "RecognisedData | None") -> Iterator[str]:
 
     if recognised is None:
         return
-    splits = recognised.splits
-    scoring: dict[str, Any] = suggest_cut(recognised) or choose_scoring(splits)
-    if len(splits) == 2:  # one split that selects and reports would flatter the values it selects
-        scoring["select_on"] = {"holdout": "20%"}
     yield "\nin a study file:\n"
-    yield yaml.safe_dump({"data": recognised.data | scoring}, sort_keys=False).rstrip()
+    yield yaml.safe_dump({"data": suggest_section(recognised)}, sort_keys=False).rstrip()
+
+
+def suggest_section(recognised: "RecognisedData") -> dict[str, Any]:
+    """The ``data`` section of a study on a folder: its files, and the splits that score."""
+    scoring: dict[str, Any] = suggest_cut(recognised) or choose_scoring(recognised.splits)
+    if len(recognised.splits) == 2:  # one split for both would flatter the values it selects
+        scoring["select_on"] = {"holdout": "20%"}
+    return recognised.data | scoring
 
 
 def choose_scoring(splits: Sequence[str]) -> dict[str, str]:
@@ -157,19 +165,45 @@ def choose_scoring(splits: Sequence[str]) -> dict[str, str]:
     return {"select_on": scored[0], "report_on": scored[-1]}
 
 
-def describe_splits(data: "DataSpec") -> dict[str, str]:
-    """Split -> what it holds, in words; splits that cannot be opened are left out."""
-    from rethink_ray.data.split_words import describe_split
+def summarise_splits(data: "DataSpec") -> "dict[str, SplitSummary]":
+    """Split -> what it holds; splits that cannot be opened are left out."""
+    from rethink_ray.data.split_words import summarise_split
     from rethink_ray.data.splits import refresh_split
     from rethink_ray.spec.errors import DataError
 
-    words = {}
+    summaries = {}
     for split in splits_in_use(data):
-        try:
-            words[split] = describe_split(refresh_split(data, split))
-        except DataError:
-            continue
-    return words
+        with suppress(DataError):
+            summaries[split] = summarise_split(refresh_split(data, split))
+    return summaries
+
+
+def add_look_alikes(data: "DataSpec", findings: "dict[str, list[DataFinding]]") -> "list[Leak]":
+    """``findings`` tell the pictures that look like one of another split, which are returned.
+
+    None if the splits cannot be compared: ``findings`` say so already.
+    """
+    from rethink_ray.data.check import add_findings, describe_look_alikes
+    from rethink_ray.data.look_alikes import find_look_alikes
+    from rethink_ray.spec.errors import DataError
+
+    try:
+        alike = find_look_alikes(data)
+    except DataError:
+        return []
+    add_findings(findings, describe_look_alikes(alike))
+    return alike
+
+
+def list_same(data: "DataSpec") -> "list[Leak]":
+    """The pictures that two splits in use share; none if the splits cannot be compared."""
+    from rethink_ray.data.leaks import find_leaks
+    from rethink_ray.spec.errors import DataError
+
+    try:
+        return find_leaks(data)
+    except DataError:
+        return []
 
 
 def check_lines(

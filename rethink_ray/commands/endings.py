@@ -12,6 +12,17 @@ UNUSED_FROM = 0.8
 """A cut run that ended before this share of its hours says that they were too short for a job."""
 
 
+def final_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
+    """All that the end of a run prints; a run that is over, or that was cut, has its report."""
+    yield from end_lines(directory, outcome)
+    is_cut = outcome.status == "stopped" and outcome.hours is not None
+    if (
+        outcome.status == "done" or outcome.empty or is_cut
+    ):  # every cell ran to its end, or hours did
+        yield from closing_lines(directory)
+        yield from report_lines(directory)
+
+
 def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
     """How a run ended, why, and the next command to type."""
     from rethink_ray.commands.status import incomplete_lines, local_root, quote_address
@@ -36,7 +47,6 @@ def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[
         case "stopped" if outcome.hours is not None:
             yield f"cut: {_describe_cut(outcome.hours, outcome.seconds)}; nothing is lost"
             yield from cut_lines(directory)
-            yield f"what is known so far: rethink-ray findings {root}"
             yield f"go on with: rethink-ray resume {root}"
         case "stopped":
             yield f"stopped; nothing is lost. Go on with: rethink-ray resume {root}"
@@ -64,7 +74,7 @@ def cut_lines(directory: "StudyDirectory") -> Iterator[str]:
 def closing_lines(directory: "StudyDirectory") -> Iterator[str]:
     """What to train with, and the next commands to type.
 
-    The study is over and its records are whole, so an error here does not make the run a failure.
+    The records are whole, so an error here does not make the run a failure.
     """
     from rethink_ray.analysis.findings import derive_findings
     from rethink_ray.analysis.read.study_tables import read_tables
@@ -75,7 +85,7 @@ def closing_lines(directory: "StudyDirectory") -> Iterator[str]:
     try:
         findings = derive_findings(read_tables(directory))
         lines = [f"answer: {one.paragraph}" for one in findings.answer.regimes]
-        lines += next_lines(findings, root)
+        lines += [] if findings.missing else next_lines(findings, root)  # else: go on with
     except Exception as error:
         lines = [f"answer: not derived ({error!r}). The records are whole"]
     yield from (*lines, f"next: rethink-ray answer {root}")
@@ -84,7 +94,7 @@ def closing_lines(directory: "StudyDirectory") -> Iterator[str]:
 def report_lines(directory: "StudyDirectory") -> Iterator[str]:
     """Write the report; yield its path, and which of its sections are missing.
 
-    The study is over and its records are whole, so an error here does not make the run a failure.
+    The records are whole, so an error here does not make the run a failure.
     """
     from rethink_ray.analysis.show.report import build_report
     from rethink_ray.commands.report_images import load_report_images

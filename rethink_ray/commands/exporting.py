@@ -1,32 +1,36 @@
 """What ``export`` prints: files of a study, models in the formats asked for, one final model."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rethink_ray.analysis.export import export_best
-from rethink_ray.commands.models import FORMATS, export_run, require_formats, write_study_models
+from rethink_ray.commands.models import (
+    FORMATS,
+    ExportFormats,
+    export_run,
+    write_study_models,
+)
 from rethink_ray.commands.weights import write_models
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.spec.errors import SpecError, explain
 
 
 def export_study(
-    study: StudyDirectory, out: Path, formats: Sequence[str], *, with_weights: bool
+    study: StudyDirectory, out: Path, formats: ExportFormats, *, with_weights: bool
 ) -> None:
     """The best configurations of a study are in ``out``, and their models if asked for.
 
     Raises:
-        SpecError: there is no such format, or a model cannot be written in it.
+        SpecError: a model cannot be written in a format.
         RecordError: no trial has finished a length.
     """
-    require_formats(formats)
     written = export_best(study, out)
     for path in written.files:
         print(path)
     if with_weights:
         for line in write_models(study, written):
             print(line)
-    if formats:
+    if formats.names:
         for line in write_study_models(study, written, formats):
             print(line)
     single = [path.name for path, replicates in written.files.items() if not replicates]
@@ -38,15 +42,14 @@ def export_study(
         print(f"no {regime}-best.yaml: {why}")
 
 
-def export_one_run(run: Path, out: Path | None, formats: Sequence[str], *, is_final: bool) -> None:
+def export_one_run(run: Path, out: Path | None, formats: ExportFormats, *, is_final: bool) -> None:
     """The model in the folder of one run is in ``out`` in the formats asked for.
 
     Raises:
         SpecError: no format is named, or an option that only a study has.
         RecordError: the folder holds no model.
     """
-    require_formats(formats)
-    if is_final or not formats:
+    if is_final or not formats.names:
         must = f"must come with --format {' or '.join(FORMATS)} for the folder of one run"
         shown = "--final or --weights" if is_final else "no format"
         remedy = "A study directory has resolved.json; its other exports need no format."
@@ -55,15 +58,15 @@ def export_one_run(run: Path, out: Path | None, formats: Sequence[str], *, is_fi
         print(line)
 
 
-def export_final(study: StudyDirectory, out: Path, formats: Sequence[str]) -> None:
+def export_final(study: StudyDirectory, out: Path, formats: ExportFormats) -> None:
     """The recommended configuration is trained on all labelled pictures, in ``out/final``.
 
     Raises:
-        SpecError: it cannot be trained so, or there is no such format.
+        SpecError: it cannot be trained so, or not be written in a format.
         RecordError: no trial has finished a length.
     """
     from rethink_ray.commands.final import train_final
 
-    require_formats(formats)
-    for line in train_final(study, out, formats or ("safetensors",)):
+    names = formats.names or ("safetensors",)
+    for line in train_final(study, out, replace(formats, names=names)):
         print(line, flush=True)

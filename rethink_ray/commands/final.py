@@ -1,6 +1,6 @@
 """``export --final``: the recommended configuration, trained on all labelled pictures."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +11,13 @@ from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.model_card import fill_card
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.recommended import choose_recommended
-from rethink_ray.commands.models import CardedModel, add_card, read_kept_model, write_formats
+from rethink_ray.commands.models import (
+    CardedModel,
+    ExportFormats,
+    add_card,
+    read_kept_model,
+    write_formats,
+)
 from rethink_ray.judge.wording import times
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.records.directory import StudyDirectory
@@ -30,7 +36,7 @@ SHOWN_SHARES = 10
 """How often progress is printed."""
 
 
-def train_final(study: StudyDirectory, out: Path, formats: Sequence[str]) -> Iterator[str]:
+def train_final(study: StudyDirectory, out: Path, formats: ExportFormats) -> Iterator[str]:
     """``out/final`` has the model; yields lines while it is trained.
 
     It can be stopped and started again: it goes on from its newest checkpoint.

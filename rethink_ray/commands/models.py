@@ -1,5 +1,6 @@
 """``export --format``: models for use elsewhere, each with its card and its thresholds."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,17 @@ if TYPE_CHECKING:
     from rethink_ray.training.model_files import TrainedModel
 
 FORMATS = ("safetensors", "onnx")
+SIZE = re.compile(r"([1-9][0-9]*)x([1-9][0-9]*)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportFormats:
+    """The formats in which models are written."""
+
+    names: tuple[str, ...] = ()
+    """Of ``FORMATS``."""
+    onnx_hw: tuple[int, int] | None = None
+    """The only size that the ONNX file takes; None: any."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,24 +45,35 @@ class CardedModel:
     """Why the card has no thresholds."""
 
 
-def require_formats(formats: Sequence[str]) -> None:
-    """Refuses a format that this program cannot write, and one whose libraries are missing.
+def read_formats(names: Sequence[str], size: str | None = None) -> ExportFormats:
+    """The formats that a command names, and the size of the ONNX file's picture.
 
     Raises:
-        SpecError: as said.
+        SpecError: this program cannot write a format, its libraries are missing, or the size is
+            none or of another format.
     """
-    unknown = [name for name in formats if name not in FORMATS]
+    unknown = [name for name in names if name not in FORMATS]
     if unknown:
         must = f"must be {' or '.join(FORMATS)}"
         raise SpecError(explain("--format", must, unknown[0]))
-    if "onnx" in formats:
+    if size is not None and "onnx" not in names:
+        must = "must come with --format onnx, whose pictures have this size"
+        shown = f"--format {names[0]}" if names else "no format"
+        raise SpecError(explain("--size", must, shown))
+    sides = None if size is None else SIZE.fullmatch(size)
+    if size is not None and sides is None:
+        must = "must be height x width in pixels, such as 480x640"
+        raise SpecError(explain("--size", must, size))
+    if "onnx" in names:
         from rethink_ray.detection.onnx_file import require_onnx
 
         require_onnx()
+    fixed_hw = None if sides is None else (int(sides[1]), int(sides[2]))
+    return ExportFormats(names=tuple(names), onnx_hw=fixed_hw)
 
 
 def write_study_models(
-    study: StudyDirectory, written: Exported, formats: Sequence[str]
+    study: StudyDirectory, written: Exported, formats: ExportFormats
 ) -> Iterator[str]:
     """Each exported file whose weights were kept has a folder with its model; yields lines."""
     findings = derive_findings(read_tables(study))
@@ -119,19 +142,21 @@ def _with_thresholds(model: "TrainedModel", card: ModelCard) -> CardedModel:
         return CardedModel(model=model, card=card, note=f"no thresholds, without {split}: {error}")
 
 
-def write_formats(carded: CardedModel, folder: Path, formats: Sequence[str]) -> Iterator[str]:
+def write_formats(carded: CardedModel, folder: Path, formats: ExportFormats) -> Iterator[str]:
     """``folder`` has the model in each format, with its card; yields a line for each file."""
     from rethink_ray.training.shared_model import write_model_card, write_shared
 
     model, card = carded.model, carded.card
-    if "safetensors" in formats:
+    if "safetensors" in formats.names:
         yield str(write_shared(model, card, folder))
-    if "onnx" in formats:
+    if "onnx" in formats.names:
         from rethink_ray.detection.onnx_file import write_onnx
         from rethink_ray.training.onnx_check import check_onnx
 
-        path = folder / ONNX_FILE
-        write_onnx(model.detector, model.config.recipe, card.classes, path)
+        path, fixed_hw = folder / ONNX_FILE, formats.onnx_hw
+        write_onnx(model.detector, model.config.recipe, card.classes, path, fixed_hw)
+        pixels = card.input.model_copy(update={"onnx_hw": fixed_hw})
+        card = card.model_copy(update={"input": pixels})
         yield f"{path}: {check_onnx(model, path).sentence}"
         if model.config.recipe.precision == "bf16":
             yield f"{path}: it computes in float32, the study in bf16, so scores differ slightly"
@@ -140,7 +165,7 @@ def write_formats(carded: CardedModel, folder: Path, formats: Sequence[str]) -> 
         yield carded.note
 
 
-def export_run(run: Path, out: Path | None, formats: Sequence[str]) -> Iterator[str]:
+def export_run(run: Path, out: Path | None, formats: ExportFormats) -> Iterator[str]:
     """The model in the folder of one run is in ``out`` (by default that folder) in each format."""
     from rethink_ray.spec.card import read_card
     from rethink_ray.training.run import load_model

@@ -238,6 +238,13 @@ def export(
         list[str] | None,
         typer.Option("--format", help="safetensors or onnx: models for use elsewhere; repeatable"),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="with --format onnx: the one size of its pictures, height x width [any size]",
+        ),
+    ] = None,
     final: Annotated[
         bool, typer.Option(help="train the recommended configuration on all labelled pictures")
     ] = False,
@@ -247,11 +254,13 @@ def export(
     Each cell and length has one YAML; rethink-ray train repeats its number.
     """
     from rethink_ray.commands.exporting import export_final, export_one_run, export_study
+    from rethink_ray.commands.models import read_formats
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.card import holds_model
 
     if not StudyDirectory.holds_study(directory) and holds_model(Path(directory)):
-        export_one_run(Path(directory), out, formats or [], is_final=final or weights)
+        chosen = read_formats(formats or [], size)
+        export_one_run(Path(directory), out, chosen, is_final=final or weights)
         return
     study = StudyDirectory.open(directory)
     if trial is not None:
@@ -260,7 +269,8 @@ def export(
         for path in export_trial(study, trial, out or study.best_dir):
             print(path)
     elif final:
-        export_final(study, out or study.best_dir, formats or [])
+        export_final(study, out or study.best_dir, read_formats(formats or [], size))
     else:
-        export_study(study, out or study.best_dir, formats or [], with_weights=weights)
+        chosen = read_formats(formats or [], size)
+        export_study(study, out or study.best_dir, chosen, with_weights=weights)
     study.publish()

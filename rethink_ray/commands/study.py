@@ -3,7 +3,6 @@
 import signal
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,8 +132,8 @@ def status(
     from rethink_ray.commands.status import show_status
 
     if write_pace is not None:
+        from rethink_ray.search.known_paces import load_paces
         from rethink_ray.search.paces import write_paces
-        from rethink_ray.session import load_paces
 
         write_paces(write_pace, load_paces(directory))
         print(f"paces are in {write_pace}")
@@ -170,11 +169,10 @@ def print_plan(
     Cells, assets, trials, passes over the images, updates, disk and, where paces are known, hours;
     with --noise the differences it can find.
     """
-    from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.records.store import is_uri
     from rethink_ray.records.working_copy import working_folder
-    from rethink_ray.session import find_paces, load_paces, load_study_input, measure_paces
-    from rethink_ray.spec.errors import RecordError
+    from rethink_ray.search.known_paces import choose_paces, load_paces
+    from rethink_ray.session import load_study_input
 
     measured = None if pace is None else load_paces(pace)
     given = load_study_input(study, settings or [], is_planned_only=True)
@@ -183,10 +181,7 @@ def print_plan(
 
     where = out or f"studies/{given.study.study}"
     folder = working_folder(where) if is_uri(where) else Path(where)
-    if measured is None and StudyDirectory.holds_study(where):
-        with suppress(RecordError):  # an older study: the plan is about a new one
-            measured = measure_paces(StudyDirectory.open(where))
-    measured = measured or find_paces(study)
+    measured = measured or choose_paces(where, study)
     slots = slots or (1 if measured is None else measured.slots)
     for line in plan_lines(given.study, given.facts, slots, folder, measured):
         print(line)
@@ -273,7 +268,7 @@ def _run_to_end(
     """Run the study as far as it can, and show it live; the exit code says how it ended."""
     from rethink_ray.cluster.run import Observers, run_study
     from rethink_ray.cluster.trackers.factory import build_feed
-    from rethink_ray.commands.endings import closing_lines, end_lines, report_lines
+    from rethink_ray.commands.endings import final_lines
     from rethink_ray.commands.live import LiveView
     from rethink_ray.commands.status import header_lines
 
@@ -295,11 +290,8 @@ def _run_to_end(
             limit=limit,
         )
     feed.close(*([1.0] if outcome.status == "stopped" else []))
-    for line in end_lines(directory, outcome):
-        print(line)
-    if outcome.status == "done" or outcome.empty:  # every cell ran to its end
-        for line in (*closing_lines(directory), *report_lines(directory)):
-            print(line)
+    for line in final_lines(directory, outcome):
+        print(line, flush=True)
     if outcome.status != "done" and outcome.hours is None:
         incomplete = outcome.status == "incomplete"
         raise typer.Exit(3 if incomplete else 128 + (outcome.signal or signal.SIGTERM))

@@ -23,7 +23,7 @@ from rethink_ray.data.cut_splits import locate_split
 from rethink_ray.data.facts import gather_facts
 from rethink_ray.data.faults import is_outside
 from rethink_ray.data.inspection import InspectedPicture, inspect_pictures
-from rethink_ray.data.leaks import find_leaks, refresh_splits, require_disjoint
+from rethink_ray.data.leaks import Leak, find_leaks, refresh_splits, require_disjoint
 from rethink_ray.data.learnable import clamp, has_pixels
 from rethink_ray.data.levels import LevelRanges, choose_ranges
 from rethink_ray.data.mask_states import find_mask_faults
@@ -35,7 +35,7 @@ from rethink_ray.data.sources.values import show_path
 from rethink_ray.data.splits import open_listed, open_split
 from rethink_ray.data.upstream import BUILT_IN, inspect_upstream
 from rethink_ray.spec.errors import DataError
-from rethink_ray.spec.fault_kinds import is_note
+from rethink_ray.spec.fault_kinds import LOOKS_ALIKE, is_note
 from rethink_ray.spec.regime import HOLDOUTS, DataSpec, RegimeSpec
 
 NUM_EXAMPLES = 3
@@ -83,10 +83,7 @@ def check_data(data: DataSpec, splits: Sequence[str]) -> dict[str, list[DataFind
     except DataError as error:
         failure = DataFinding(kind="splits_not_compared", count=1, examples=(str(error),))
         across = {"train": [failure]}
-    for split, findings in across.items():
-        if findings:  # also of a split that was not asked for: a fault of two splits concerns both
-            both = [*by_split.get(split, []), *findings]
-            by_split[split] = sorted(both, key=lambda finding: finding.kind)
+    add_findings(by_split, across)
     return by_split
 
 
@@ -229,6 +226,33 @@ def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
             example = _show_pair(pictures.paths[row], pictures.paths[first])
             by_split[split]["repeated_picture"].append(example)
     return {split: _count_examples(kinds) for split, kinds in by_split.items()}
+
+
+def describe_look_alikes(leaks: Sequence[Leak]) -> dict[str, list[DataFinding]]:
+    """Returns the fault ``look_alike_in_two_splits`` of each split that ``find_look_alikes`` names.
+
+    Of a hold-out, the pictures of train have it.
+    """
+    by_split: dict[str, Examples] = defaultdict(lambda: defaultdict(list))
+    for leak in leaks:
+        for path, twin in leak.pairs:
+            names = [_name_picture(Path(one)) for one in (path, twin)]
+            example = f"{names[0]} looks like {names[1]} of {leak.other}"
+            by_split[leak.split][LOOKS_ALIKE].append(example)
+    return {split: _count_examples(kinds) for split, kinds in by_split.items()}
+
+
+def add_findings(
+    by_split: dict[str, list[DataFinding]], across: Mapping[str, Sequence[DataFinding]]
+) -> None:
+    """``by_split`` has the findings of both, sorted by kind.
+
+    A split that was not asked for is added: a fault of two splits concerns both.
+    """
+    for split, findings in across.items():
+        if findings:
+            both = [*by_split.get(split, []), *findings]
+            by_split[split] = sorted(both, key=lambda finding: finding.kind)
 
 
 def check_classes(data: DataSpec) -> dict[str, list[DataFinding]]:

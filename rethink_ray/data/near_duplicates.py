@@ -132,6 +132,27 @@ def find_near_duplicates(looks: NDArray[np.int8]) -> Likeness:
     return kept
 
 
+def find_nearest_alike(looks: NDArray[np.int8], others: NDArray[np.int8]) -> list[tuple[int, int]]:
+    """Pairs each row that looks like one of the others with the one that it is most like.
+
+    Args:
+        looks: [N, 64].
+        others: [M, 64], of other pictures; of equally similar ones the first counts.
+    """
+    if not len(looks) or not len(others):
+        return []
+    pairs: list[tuple[int, int]] = []
+    size = max(1, MOST_PRODUCTS // len(others))
+    columns = np.ascontiguousarray(others.T, np.float32)
+    for start in range(0, len(looks), size):
+        closest = _compare(looks[start : start + size], columns)
+        twins = closest.argmax(axis=1)
+        is_alike = closest[np.arange(len(closest)), twins] >= ALIKE * LOOK_NORM**2
+        rows = np.flatnonzero(is_alike)
+        pairs += zip((rows + start).tolist(), twins[rows].tolist(), strict=True)
+    return pairs
+
+
 def _none() -> NDArray[np.int64]:
     return np.zeros(0, np.int64)
 

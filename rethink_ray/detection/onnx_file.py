@@ -1,7 +1,8 @@
 """Writes a detector as ``model.onnx``: one picture in, its detections out.
 
 The exporter is PyTorch's, which needs onnx and onnxscript (``rethink-ray[onnx]``). Height and width
-of the picture are free. Resizing is left to the caller: ``card.json`` says to which size.
+of the picture are free, or fixed for engines that need one size. Resizing is left to the caller:
+``card.json`` says to which size.
 """
 
 import contextlib
@@ -19,6 +20,7 @@ import torch
 
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.onnx_graph import OnnxDetector
+from rethink_ray.detection.resize import HeightWidth
 from rethink_ray.detection.same_padding import fix_same_padding
 from rethink_ray.records.whole_files import write_atomically
 from rethink_ray.spec.errors import SpecError, explain, say_error
@@ -30,6 +32,8 @@ INSTALL_ONNX = "pip install 'rethink-ray[onnx]'."
 OPSET = 18
 """The version of ONNX's operators; onnxruntime knows it since 1.14 (2023)."""
 INPUT, OUTPUTS, MASKS = "image", ("boxes", "scores", "labels"), "masks"
+FREE_SIDES = ({1: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC},)
+EXAMPLE_SIZE = "480x640"
 EXAMPLE_HW = (96, 160)
 """Of the blank picture with which the graph is traced; both sides are free afterwards."""
 BEYOND_EVERY_SCORE = -2.0
@@ -68,8 +72,21 @@ def require_exportable(recipe: Recipe) -> None:
         raise SpecError(explain("evaluation", must, shown, remedy))
 
 
-def write_onnx(detector: Detector, recipe: Recipe, classes: Sequence[str], path: Path) -> None:
+def write_onnx(
+    detector: Detector,
+    recipe: Recipe,
+    classes: Sequence[str],
+    path: Path,
+    fixed_hw: HeightWidth | None = None,
+) -> None:
     """``path`` is the detector as ONNX.
+
+    Args:
+        detector: the detector.
+        recipe: its recipe.
+        classes: the names of its classes, which the file holds as metadata.
+        path: the file to write.
+        fixed_hw: height and width of every picture; ``None``: both are free.
 
     Raises:
         SpecError: the recipe cannot be exported, or a library is missing; the message says why.
@@ -82,12 +99,12 @@ def write_onnx(detector: Detector, recipe: Recipe, classes: Sequence[str], path:
         with torch.no_grad(), _quiet():
             program: Any = torch.onnx.export(
                 graph,
-                (torch.zeros(3, *EXAMPLE_HW),),
+                (torch.zeros(3, *(fixed_hw or EXAMPLE_HW)),),
                 dynamo=True,
                 input_names=[INPUT],
                 output_names=outputs,
                 opset_version=OPSET,
-                dynamic_shapes=({1: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC},),
+                dynamic_shapes=FREE_SIDES if fixed_hw is None else None,
                 custom_translation_table={
                     torch.ops.rethink_ray.suppress.default: _translate_suppress,
                     torch.ops.rethink_ray.pool_some.default: _translate_pooling,
@@ -96,8 +113,13 @@ def write_onnx(detector: Detector, recipe: Recipe, classes: Sequence[str], path:
             )
     except Exception as error:  # any part of the exporter
         where = f"detector.backbone {recipe.detector.backbone}"
-        must = "must be a network that PyTorch's exporter can follow for pictures of any size"
+        sizes = "any size" if fixed_hw is None else "this size"
+        must = f"must be a network that PyTorch's exporter can follow for pictures of {sizes}"
         remedy = "Export it as safetensors (--format safetensors)."
+        if fixed_hw is None:
+            remedy = (
+                f"Fix the size, for instance --size {EXAMPLE_SIZE}, or export it as safetensors."
+            )
         raise SpecError(explain(where, must, say_error(error), remedy)) from error
     program.model.metadata_props["made_by"] = "rethink-ray"
     program.model.metadata_props["classes"] = json.dumps(list(classes))

@@ -1,6 +1,7 @@
 """The sentences of ``new``: what it saw, what it proposes, and what the study will tell."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rethink_ray.drafting.contenders import Contenders
@@ -40,13 +41,23 @@ def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
         ("Pictures", f"{total:,} as {seen.format}, about {longer} x {shorter} px: {counts}"),
         ("Objects", _describe_objects(seen)),
     ]
-    if faults := say_met_faults(facts):
+    if faults := say_met_faults(keep_largest_regime(facts)):
         sentences.append(("Faults", faults))
     sentences += [("Note", note) for note in seen.notes]
     if facts.cut is not None:
         absent = " and no ".join(seen.cut)
         sentences.append(("Splits", f"there is no {absent}; {'; '.join(say_cut(facts.cut))}"))
     return sentences
+
+
+def keep_largest_regime(facts: DataFacts) -> DataFacts:
+    """The facts without smaller regimes, which the study may leave out for lack of time."""
+    largest = max(facts.regime_sizes, key=lambda regime: facts.regime_sizes[regime])
+    return replace(
+        facts,
+        regime_sizes={largest: facts.regime_sizes[largest]},
+        regime_faults={largest: facts.regime_faults.get(largest, {})},
+    )
 
 
 def _describe_objects(seen: SeenFolder) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from rethink_ray.protocol.cell_rules import may_end_early, searches_of_cell, with_whole_ladders
 from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.protocol.looks import sequential_axis
+from rethink_ray.records.run_progress import HoursRange
 from rethink_ray.records.types import Member
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.disk import DiskMeter, WeightCount
@@ -74,6 +75,8 @@ class Plan:
     """Checkpoints and kept detections at their most; None without a count of weights."""
     disk_final_bytes: int | None
     """The same once the study is done."""
+    hours: HoursRange | None = None
+    """From the command to the last result on these slots; None where no pace is known."""
 
     @property
     def steps(self) -> int:

@@ -42,6 +42,9 @@ class CardInput(Spec):
     itself."""
     pad_to_multiple_px: int = 32
     """Zeros are added at the right and below, after normalising, up to a multiple of this."""
+    onnx_hw: Annotated[tuple[int, int], Field(strict=False)] | None = None
+    """Height and width that ``model.onnx`` takes: pictures are made smaller until they fit, and
+    filled up with ``mean`` at the right and below. Null: the file takes every size."""
 
 
 class CardScore(Spec):

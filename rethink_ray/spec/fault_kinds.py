@@ -15,6 +15,9 @@ NOTE_PREFIXES = ("orientation", "scaled")
 BROKEN_SINCE_INDEXED = "broken_since_indexed"
 """A picture that training could read when it was indexed, and cannot read now."""
 
+LOOKS_ALIKE = "look_alike_in_two_splits"
+"""A picture of one split that nearly shows what one of another split shows."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultKind:
@@ -141,6 +144,11 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         unit="images", fate="were read", reason="their annotations name another file"
     ),
     "picture_in_two_splits": FaultKind(unit="images", fate="are refused", reason=_SAME_PICTURE),
+    LOOKS_ALIKE: FaultKind(
+        unit="images",
+        fate="stay",
+        reason="a picture of another split looks like them, so scores may be too high",
+    ),
     "splits_not_compared": FaultKind(
         unit="images", fate="were not compared", reason="the splits cannot be opened together"
     ),

@@ -130,7 +130,7 @@ def test_class_aps_average_to_the_ap_of_the_arm() -> None:
     (section,) = (one for one in DETECTION_SECTIONS if one.key == "class_precision")
     assert given.boxes is not None
     mean = np.mean([row.ap["only"].value for row in section.derive_rows(given)])
-    assert mean == pytest.approx(given.boxes.best.mean_ap)
+    assert mean == pytest.approx(given.boxes.main_arm.mean_ap)
 
 
 def test_confusion_is_that_of_the_best_arm_in_percent_of_a_class() -> None:

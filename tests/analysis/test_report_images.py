@@ -18,9 +18,10 @@ from rethink_ray.analysis.read.kept_boxes import (
     KeptStudy,
     LoadImages,
     NothingKept,
+    SmallerRegime,
     read_kept_study,
 )
-from rethink_ray.analysis.read.picked_images import PickedImage
+from rethink_ray.analysis.read.picked_images import PickedImage, pick_images
 from rethink_ray.analysis.read.scored_images import AnnotatedImage, ReportImages
 from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.analysis.show.detections_part import build_detections
@@ -32,7 +33,12 @@ from rethink_ray.analysis.show.pictures import (
     surround,
 )
 from rethink_ray.analysis.show.report import as_html, build_report
-from rethink_ray.analysis.show.shown_images import MOST_DOUBTS_DRAWN, draw_rows
+from rethink_ray.analysis.show.shown_images import (
+    MOST_DOUBTS_DRAWN,
+    choose_for_smaller,
+    choose_smaller,
+    draw_rows,
+)
 from rethink_ray.analysis.show.trial_figures import MOST_LINES, list_lines
 from rethink_ray.analysis.show.trials_table import MOST_ROWS
 from rethink_ray.cli import app
@@ -55,6 +61,7 @@ from tests.analysis.planted import TREE, Planted, build_study, noisy
 from tests.golden_words import assert_says
 
 SHAPES = ShapesSpec(train=8, val=4, test=24, image_px=64)
+THREE_REGIMES = {"full": {"images": "all"}, "few": {"images": 50}, "half": {"images": 200}}
 SCORE = noisy(lambda cell, length: 10.0 + length, 0.5, 3)
 
 
@@ -220,7 +227,7 @@ def test_pictures_can_be_left_out(shapes_study: Path) -> None:
 def test_a_large_study_with_pictures_of_noise_has_a_page_of_at_most_8_mb(tmp_path: Path) -> None:
     """Its table of trials is full, half of its images lack a label, and no JPEG can compress its
     pictures."""
-    planted = PlantedImages(build_study(), SCORE)
+    planted = PlantedImages(build_study(regimes=THREE_REGIMES), SCORE)
     directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
     noise = np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)
     shown = grid_images(80)
@@ -239,6 +246,53 @@ def test_a_large_study_with_pictures_of_noise_has_a_page_of_at_most_8_mb(tmp_pat
     assert page.count("<image ") == 9 + MOST_DOUBTS_DRAWN
     assert "more are in trials.parquet" in page
     assert 1_000_000 < len(page.encode()) <= 8_000_000
+    assert part.regime == "full"
+    assert [[one.regime for one in row.smaller] for row in part.rows] == [["half", "few"]] * 9
+    for row in part.rows:
+        of_regimes = [row.pictures[1:], *(one.pictures for one in row.smaller)]
+        for pictures in of_regimes:
+            arms = [picture.caption.partition(":")[0] for picture in pictures]
+            assert arms == ["scratch", "pretrained"]
+    assert_says("analysis", "smaller regimes", part.smaller_note)
+
+
+def test_many_arms_of_smaller_regimes_show_fewer_images_then_fewer_regimes(
+    shapes_study: Path,
+) -> None:
+    """150 pictures at most: 9 images under 16 arms are 144, 3 images under 40 arms 120."""
+    directory = StudyDirectory.open(shapes_study)
+    kept = _read(shapes_study, partial(load_report_images, directory.study, directory.facts))
+    assert isinstance(kept, KeptStudy)
+    picked = pick_images(kept)
+
+    def show(*num_arms: int) -> tuple[int, list[str]]:
+        smaller = tuple(
+            SmallerRegime(regime=f"{num}", arms=kept.arms[:1] * num, image_ids=frozenset())
+            for num in num_arms
+        )
+        study = replace(kept, smaller=smaller)
+        images = choose_for_smaller(study, picked)
+        return len(images), [one.regime for one in choose_smaller(study, len(images))]
+
+    assert show(8, 8) == (9, ["8", "8"])
+    assert show(8, 9) == (3, ["8", "9"])
+    assert show(40, 11) == (3, ["40"])
+
+
+def test_tables_about_one_arm_are_about_the_recommended_one(shapes_study: Path) -> None:
+    kept = _read(shapes_study, None)
+    assert isinstance(kept, KeptStudy)
+    assert (kept.main_arm.arm, kept.choice_of_arm) == (
+        "pretrained",
+        "the arm with the highest mean AP",
+    )
+    chosen = replace(kept, recommended="scratch")
+    assert (chosen.main_arm.arm, chosen.choice_of_arm) == ("scratch", "the recommended arm")
+    assert replace(kept, recommended="gone").main_arm.arm == "pretrained"
+
+
+def test_the_page_holds_labels_against_the_arm_that_the_answer_recommends(page: str) -> None:
+    assert "replicates of pretrained (the recommended arm) contradict" in page
 
 
 def _without_first(image: AnnotatedImage) -> AnnotatedImage:

@@ -58,7 +58,33 @@ def test_a_folder_of_one_split_is_checked_without_a_split_that_scores(tmp_path: 
     assert "PASCAL VOC (XML apart from the pictures), with train\n" in shown
     assert "  kangaroo: train 2\n" in shown
     assert "data.split" in shown
-    assert json.loads(_check(str(tmp_path), "--json")) == {"train": []}
+    assert json.loads(_check(str(tmp_path), "--json"))["findings"] == {"train": []}
+
+
+def test_the_json_holds_all_that_was_seen(tmp_path: Path) -> None:
+    labels = {"train/a": f"{MIDDLE}\n1 0.25 0.5 0.5 1\n", "train/b": None, "val/d": MIDDLE}
+    write_yolo(tmp_path, labels, DATA_YAML)
+    for name, mark in (("train/b", "wide"), ("val/d", "wide")):
+        write_picture(tmp_path / f"images/{name}.png", 40, 10, mark=mark)
+    seen = json.loads(_check(str(tmp_path), "--json"))
+    assert seen["format"].startswith("YOLO")
+    train = seen["splits"]["train"]
+    assert (train["num_images"], train["num_empty"], train["num_boxes"]) == (2, 1, 2)
+    assert (train["smallest_wh"], train["largest_wh"]) == ([20, 10], [40, 10])
+    assert train["box_px"][1] == pytest.approx((4 + 10) / 2)
+    assert seen["classes"]["train"] == {"cat": 1, "dog": 1}
+    kinds = {one["kind"]: one["count"] for one in seen["findings"]["train"]}
+    assert kinds["picture_in_two_splits"] == 1
+    assert kinds["look_alike_in_two_splits"] == 1
+    pairs = {how: [leak["pairs"] for leak in leaks] for how, leaks in seen["leaks"].items()}
+    images = tmp_path / "images"
+    assert pairs == {
+        "same": [[[str(images / "train/b.png"), str(images / "val/d.png")]]],
+        "alike": [[[str(images / "train/a.png"), str(images / "val/d.png")]]],
+    }
+    assert DataSpec.model_validate(seen["data"]).report_on == "val"
+    assert "must show no picture in two of the splits" in seen["refused"]
+    assert seen["cut"] is None
 
 
 def test_a_data_set_can_be_named_by_its_kind(tmp_path: Path) -> None:

@@ -139,6 +139,11 @@ def test_formats_that_are_not_known_and_runs_without_a_format_are_refused(
     said = timeless(refused("export", run), run.parent)
     assert_says("commands", "export of a run without a format", said)
     assert "must hold" in refused("export", tmp_path, "--format", "safetensors")
+    sized = ("export", run, "--format", "onnx", "--size")
+    assert_says("commands", "a size that is none", refused(*sized, "480"))
+    assert "height x width" in refused(*sized, "0x640")
+    alone = refused("export", run, "--format", "safetensors", "--size", "480x640")
+    assert_says("commands", "a size without ONNX", alone)
 
 
 def test_a_study_writes_the_models_that_it_kept_with_their_scores(

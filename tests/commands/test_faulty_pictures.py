@@ -91,7 +91,9 @@ def test_the_check_counts_shows_and_says_what_is_refused(folder: Path) -> None:
     assert told.exit_code == 1
     assert "size_disagrees                 3   val/000001.png: 48x48, is 24x24, " in told.output
     assert "run, plan and doctor refuse this data set: split val: must show most" in told.output
-    rows = json.loads(invoke("data", "check", str(folder / "own.yaml"), "--json").stdout)
+    rows = json.loads(invoke("data", "check", str(folder / "own.yaml"), "--json").stdout)[
+        "findings"
+    ]
     assert [len(row["examples"]) for row in rows["val"] if row["kind"] == "size_disagrees"] == [3]
 
 

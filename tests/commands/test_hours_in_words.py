@@ -33,9 +33,10 @@ from rethink_ray.records.run_progress import (
     RunProgress,
     write_progress,
 )
+from rethink_ray.search.known_paces import load_paces
 from rethink_ray.search.paces import MeasuredPaces, Pace, read_paces
 from rethink_ray.search.simulate import SimulatedCluster
-from rethink_ray.session import load_paces, start_study
+from rethink_ray.session import start_study
 from rethink_ray.spec.errors import SpecError
 from tests.golden_words import assert_says
 from tests.search.search_builders import ap_of, facts_of, small_study

@@ -17,8 +17,9 @@ from rethink_ray.cli import app
 from rethink_ray.drafting.draft import DraftedStudy, DraftRequest, draft_study
 from rethink_ray.search.design import round_up
 from rethink_ray.search.hours import estimate_hours
+from rethink_ray.search.known_paces import find_paces
 from rethink_ray.search.noise_prior import expect_noise
-from rethink_ray.session import find_paces, load_study_input
+from rethink_ray.session import load_study_input
 from rethink_ray.spec.errors import DataError, RethinkError, SpecError
 from tests.drafting.folders import (
     PACES,

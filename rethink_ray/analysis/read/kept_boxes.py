@@ -1,10 +1,11 @@
-"""The boxes that each arm's replicates kept, of one regime, and the images they were found in.
+"""The boxes that each arm's replicates kept, and the images they were found in.
 
-The regime is the one with the most training images, each arm is shown at its longest length that
-has such boxes, and every replicate of that length's best configuration counts.
+Tables are about the regime with the most training images: each arm is shown at its longest length
+that has such boxes, and every replicate of that length's best configuration counts. Of smaller
+regimes pictures alone are shown, so one replicate of each arm is read.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pyarrow as pa
 
 from rethink_ray.analysis.read.detected import LabelDetections, average_precision, split_by_label
 from rethink_ray.analysis.read.scored_images import ReportImages
-from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
 from rethink_ray.judge.wording import times
 from rethink_ray.records.detections import (
     SCHEMA,
@@ -88,6 +89,17 @@ def _by_score_and_id(one: tuple[float, KeptBoxes]) -> tuple[float, str]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SmallerRegime:
+    """What the arms of a regime with fewer training images found, for pictures."""
+
+    regime: str
+    arms: tuple[ArmBoxes, ...]
+    """Each with one replicate: the middle one by its recorded score."""
+    image_ids: frozenset[int]
+    """The images that it was scored on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptStudy:
     """What sections about detections read."""
 
@@ -104,11 +116,25 @@ class KeptStudy:
     """Why there are none, as a sentence."""
     label_names: tuple[str, ...] = field(default=())
     """Of label 1, 2, ..."""
+    smaller: tuple[SmallerRegime, ...] = ()
+    """Regimes with fewer training images, the largest first."""
+    recommended: str = ""
+    """The arm that the study's answer recommends for the regime; empty without one."""
 
     @property
-    def best(self) -> ArmBoxes:
-        """The arm with the highest mean AP; of equals the first in the study."""
-        return max(self.arms, key=lambda arm: arm.mean_ap)
+    def main_arm(self) -> ArmBoxes:
+        """The arm of tables about one arm: the recommended one, if its boxes are kept.
+
+        Else the arm with the highest mean AP; of equals the first in the study.
+        """
+        by_name = {arm.arm: arm for arm in self.arms}
+        return by_name.get(self.recommended) or max(self.arms, key=lambda arm: arm.mean_ap)
+
+    @property
+    def choice_of_arm(self) -> str:
+        """Why ``main_arm`` is shown, in words."""
+        is_recommended = self.main_arm.arm == self.recommended
+        return "the recommended arm" if is_recommended else "the arm with the highest mean AP"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +155,7 @@ def read_kept_study(
     label_names: tuple[str, ...],
     root: Path,
     load_images: LoadImages | None,
+    recommended: Mapping[str, str] | None = None,
 ) -> KeptStudy | NothingKept:
     """The boxes of the largest regime that has any, with their images if those are there.
 
@@ -138,30 +165,61 @@ def read_kept_study(
         label_names: of label 1, 2, ...
         root: the study's directory.
         load_images: opens the data set; None where the caller has none.
+        recommended: regime -> the arm that the study's answer recommends.
     """
-    by_size = sorted({cell.regime for cell in results}, key=lambda r: -sizes.get(r, 0))
-    lacking: list[str] = []
-    for regime in by_size:
-        arms, lacking = [], []
-        for result in (r for cell, r in results.items() if cell.regime == regime):
-            try:
-                arms.append(_read_arm(result, root))
-            except RecordError as error:
-                lacking.append(str(error))
-        shown = tuple(arm for arm, _ in arms)
-        if shown:
-            objects = arms[0][1]
-            images, why = _load_images(load_images, regime, objects)
-            return KeptStudy(
-                regime=regime,
-                arms=shown,
-                objects=objects,
-                lacking=tuple(lacking),
-                images=images,
-                images_missing=why,
-                label_names=label_names,
-            )
+    regimes = dict.fromkeys(cell.regime for cell in results)
+    by_size = sorted(regimes, key=lambda r: -sizes.get(r, 0))
+    lacking: tuple[str, ...] = ()
+    for number, regime in enumerate(by_size):
+        shown, lacking = _read_arms(results, regime, root)
+        if not shown:
+            continue
+        objects = shown[0][1]
+        images, why = _load_images(load_images, regime, objects)
+        others = by_size[number + 1 :] if images is not None else []
+        smaller, lacking_there = _read_smaller(results, others, root)
+        return KeptStudy(
+            regime=regime,
+            arms=tuple(arm for arm, _ in shown),
+            objects=objects,
+            lacking=(*lacking, *lacking_there),
+            images=images,
+            images_missing=why,
+            label_names=label_names,
+            smaller=smaller,
+            recommended=(recommended or {}).get(regime, ""),
+        )
     return NothingKept(why=lacking[0] if lacking else "The study has no cell.")
+
+
+def _read_smaller(
+    results: Mapping[Cell, CellResult], regimes: Sequence[str], root: Path
+) -> tuple[tuple[SmallerRegime, ...], tuple[str, ...]]:
+    """Regimes of which pictures alone are shown, and sentences about arms that are left out."""
+    smaller: list[SmallerRegime] = []
+    lacking: list[str] = []
+    for regime in regimes:
+        shown, missing = _read_arms(results, regime, root, only_middle=True)
+        lacking += missing
+        if shown:
+            image_ids = frozenset(image_id for image_id, label in shown[0][1] if not label)
+            arms = tuple(arm for arm, _ in shown)
+            smaller.append(SmallerRegime(regime=regime, arms=arms, image_ids=image_ids))
+    return tuple(smaller), tuple(lacking)
+
+
+def _read_arms(
+    results: Mapping[Cell, CellResult], regime: str, root: Path, *, only_middle: bool = False
+) -> tuple[list[tuple[ArmBoxes, ObjectCounts]], tuple[str, ...]]:
+    """The arms of a regime that kept boxes, and sentences about those that did not."""
+    arms: list[tuple[ArmBoxes, ObjectCounts]] = []
+    lacking: list[str] = []
+    for result in (r for cell, r in results.items() if cell.regime == regime):
+        try:
+            arms.append(_read_arm(result, root, only_middle=only_middle))
+        except RecordError as error:
+            lacking.append(str(error))
+    return arms, tuple(lacking)
 
 
 def list_kept_folders(results: Mapping[Cell, CellResult]) -> tuple[str, ...]:
@@ -175,8 +233,10 @@ def list_kept_folders(results: Mapping[Cell, CellResult]) -> tuple[str, ...]:
     return tuple(detections_folder(trial_id) for trial_id in sorted(trial_ids))
 
 
-def _read_arm(result: CellResult, root: Path) -> tuple[ArmBoxes, ObjectCounts]:
-    """An arm at the longest length whose replicates kept their boxes.
+def _read_arm(
+    result: CellResult, root: Path, *, only_middle: bool
+) -> tuple[ArmBoxes, ObjectCounts]:
+    """An arm at the longest length whose replicates kept their boxes: all, or ``only_middle``.
 
     Raises:
         RecordError: there is none, or a file is damaged.
@@ -187,6 +247,9 @@ def _read_arm(result: CellResult, root: Path) -> tuple[ArmBoxes, ObjectCounts]:
         kept = {t: path for t, path in paths.items() if path.exists()}
         if not kept:
             continue
+        if only_middle:
+            middle = _find_middle(point, kept)
+            kept = {middle: kept[middle]}
         tables = {trial_id: _read_table(path) for trial_id, path in kept.items()}
         by_label = tuple(split_by_label(table) for table in tables.values())
         objects = read_object_counts(next(iter(tables.values())))
@@ -206,6 +269,13 @@ def _read_arm(result: CellResult, root: Path) -> tuple[ArmBoxes, ObjectCounts]:
         f"The boxes of {result.regime}/{result.arm} are not kept: it has no finished replicate, "
         "the study is older than this feature, or checkpoints.detections is none."
     )
+
+
+def _find_middle(point: CurvePoint, trial_ids: Iterable[str]) -> str:
+    """The replicate whose recorded score is the middle one; of equals the first trial id."""
+    score_of = dict(zip(point.trial_ids, point.values.values(), strict=True))
+    order = sorted((score_of[trial_id], trial_id) for trial_id in trial_ids)
+    return order[(len(order) - 1) // 2][1]
 
 
 def _read_table(path: Path) -> pa.Table:

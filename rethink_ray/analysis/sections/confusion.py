@@ -1,4 +1,4 @@
-"""What the best arm takes the objects of each class for.
+"""What the recommended arm takes the objects of each class for.
 
 Only boxes that reach their replicate's threshold count. A box and an object with an IoU of at least
 0.5 belong together whatever their classes; the pair that overlaps most comes first.
@@ -46,7 +46,7 @@ def _derive(given: SectionInput) -> tuple[Confusion, ...]:
     kept = given.boxes
     if kept is None or kept.images is None:
         return ()
-    replicates = kept.best.replicates
+    replicates = kept.main_arm.replicates
     pairs: Counter[tuple[int, int]] = Counter()
     for boxes in replicates:
         for image in kept.images.images.values():
@@ -85,12 +85,12 @@ def _build(given: SectionInput, rows: Sequence[Confusion]) -> Sheet:
     kept = given.boxes
     if kept is None:
         return Sheet(title=CONFUSION.title, note="", columns=(), rows=())
-    best = kept.best
+    arm = kept.main_arm
     note = (
-        f"Of {best.arm} at {times(best.length)}, the arm with the highest mean AP: what it takes "
+        f"Of {arm.arm} at {times(arm.length)}, {kept.choice_of_arm}: what it takes "
         "objects for, in percent of the objects of a class, mean over replicates. Boxes count from "
         "the score on that balances precision and recall best (largest F1)"
-        f", here {', '.join(f'{boxes.threshold:.2f}' for boxes in best.replicates)}."
+        f", here {', '.join(f'{boxes.threshold:.2f}' for boxes in arm.replicates)}."
     )
     if len(_list_labels(rows)) <= MATRIX_CLASSES:
         return _build_matrix(kept.label_names, rows, note)

@@ -1,4 +1,4 @@
-"""Likely label errors: where all replicates of the best arm contradict a label."""
+"""Likely label errors: where all replicates of the recommended arm contradict a label."""
 
 from collections.abc import Sequence
 
@@ -25,21 +25,23 @@ def _derive(given: SectionInput) -> tuple[LabelDoubt, ...]:
     kept = given.boxes
     if kept is None or kept.images is None:
         return ()
-    return find_label_doubts(kept.best, kept.images)
+    return find_label_doubts(kept.main_arm, kept.images)
 
 
 def _build(given: SectionInput, rows: Sequence[LabelDoubt]) -> Sheet:
-    best = given.boxes.best if given.boxes else None
-    num = len(best.replicates) if best else 0
+    kept = given.boxes
+    if kept is None:
+        return Sheet(title=LABEL_DOUBTS.title, note="", columns=(), rows=())
+    arm, num = kept.main_arm, len(kept.main_arm.replicates)
     note = (
-        f"Labels of {given.study.data.report_split} that all {num} replicates of "
-        f"{best.arm if best else '-'} contradict: a list to look at, nothing is changed. The four "
+        f"Labels of {given.study.data.report_split} that all {num} replicates of {arm.arm} "
+        f"({kept.choice_of_arm}) contradict: a list to look at, nothing is changed. The four "
         "kinds take turns, each with its likeliest errors first; label_errors.csv beside this page "
         "has all. Many may be errors of the detector: the mark falls with the share of such boxes, "
         "or labels, that it gets wrong."
     )
     if num < MIN_REPLICATES_TO_AGREE:
-        note = "No list: agreement needs at least two replicates of the best arm."
+        note = f"No list: agreement needs at least two replicates of {arm.arm}."
     return Sheet(
         title=LABEL_DOUBTS.title,
         note=note,

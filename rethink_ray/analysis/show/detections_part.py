@@ -36,6 +36,7 @@ from rethink_ray.analysis.show.shown_images import (
     draw_doubts,
     draw_rows,
 )
+from rethink_ray.judge.wording import listed
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.whole_files import write_atomically
 
@@ -55,6 +56,8 @@ class DetectionsPart:
     sentences: tuple[str, ...] = ()
     """What is not shown, and why."""
     note: str = ""
+    smaller_note: str = ""
+    """Which images stand under the arms of smaller regimes, as well; empty without such regimes."""
     sheets: Mapping[str, Sheet] = field(default_factory=dict)
     """Key of a section -> its table."""
     figures: Mapping[str, str] = field(default_factory=dict)
@@ -84,8 +87,14 @@ def build_detections(
     """
     directory.fetch(*list_kept_folders(findings.results))
     facts = findings.facts
+    answers = {one.regime: one.recommended for one in findings.answer.regimes}
     boxes = read_kept_study(
-        findings.results, facts.regime_sizes, facts.categories, directory.root, load_images
+        findings.results,
+        facts.regime_sizes,
+        facts.categories,
+        directory.root,
+        load_images,
+        {regime: chosen.arm for regime, chosen in answers.items() if chosen is not None},
     )
     if isinstance(boxes, NothingKept):
         return DetectionsPart(sentences=(boxes.why,))
@@ -127,11 +136,28 @@ def _with_pictures(
         figures=_draw_curves(findings, boxes.regime, curves, kept),
         regime=boxes.regime,
         rows=shown,
+        smaller_note=_note_smaller(boxes, shown),
         pictures_missing=kept.sentence_of(PICTURES),
         doubts=drawn,
         doubts_missing=kept.sentence_of(DOUBTFUL_PICTURES),
         all_doubts=doubts if is_examined else None,
     )
+
+
+def _note_smaller(boxes: KeptStudy, rows: tuple[ImageRow, ...]) -> str:
+    """The smaller regimes that are shown, and those that are left out."""
+    shown = dict.fromkeys(one.regime for row in rows for one in row.smaller)
+    left_out = [one.regime for one in boxes.smaller if one.regime not in shown]
+    if not shown and not left_out:
+        return ""
+    num = sum(bool(row.smaller) for row in rows)
+    images = "The same images" if num == len(rows) else f"{num} of these images"
+    parts = [
+        f"The images were chosen on {boxes.regime}.",
+        f"{images} stand under the arms of {listed(list(shown))}, too." if shown else "",
+        f"Not shown: {listed(left_out)}." if left_out else "",
+    ]
+    return " ".join(part for part in parts if part)
 
 
 def _draw_curves(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from rethink_ray.analysis.read.box_overlap import measure_iou, pair_by_score
-from rethink_ray.analysis.read.kept_boxes import ArmBoxes, KeptStudy
+from rethink_ray.analysis.read.kept_boxes import ArmBoxes, KeptStudy, SmallerRegime
 from rethink_ray.analysis.read.label_doubts import LabelDoubt
 from rethink_ray.analysis.read.picked_images import PickedImage
 from rethink_ray.analysis.read.scored_images import AnnotatedImage, ReportImages
@@ -22,6 +22,8 @@ from rethink_ray.judge.wording import percent
 from rethink_ray.spec.errors import RethinkError
 
 MOST_DOUBTS_DRAWN = 24
+MOST_PICTURES_OF_SMALLER = 150
+"""Pictures under arms of smaller regimes; each takes up to 20 kB of the page."""
 DOUBT_WORDS = {
     "no label": "{seen_as}, not labelled?",
     "another class": "labelled {label}: {seen_as}?",
@@ -48,15 +50,57 @@ class ImageRow:
     pictures: tuple[DrawnPicture, ...]
     missing: str = ""
     """Why the picture cannot be shown."""
+    smaller: tuple["RegimeRow", ...] = ()
+    """The same image under the arms of regimes with fewer training images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RegimeRow:
+    """One image under the arms of one regime."""
+
+    regime: str
+    pictures: tuple[DrawnPicture, ...]
 
 
 def draw_rows(kept: KeptStudy, picked: Sequence[PickedImage]) -> tuple[ImageRow, ...]:
     """One row for each image; one whose file is gone has a sentence."""
     assert kept.images is not None, "only a study with its images picks some"
-    return tuple(_draw_row(kept, kept.images, one) for one in picked)
+    shown = set(choose_for_smaller(kept, picked))
+    regimes = choose_smaller(kept, len(shown))
+    return tuple(
+        _draw_row(kept, kept.images, one, regimes if one in shown else ()) for one in picked
+    )
 
 
-def _draw_row(kept: KeptStudy, images: ReportImages, picked: PickedImage) -> ImageRow:
+def choose_for_smaller(kept: KeptStudy, picked: Sequence[PickedImage]) -> tuple[PickedImage, ...]:
+    """The images that smaller regimes show: all, or one for each reason if there are many arms."""
+    num_arms = sum(len(regime.arms) for regime in kept.smaller)
+    if num_arms * len(picked) <= MOST_PICTURES_OF_SMALLER:
+        return tuple(picked)
+    firsts: dict[str, PickedImage] = {}
+    for one in picked:
+        firsts.setdefault(one.reason, one)
+    return tuple(firsts.values())
+
+
+def choose_smaller(kept: KeptStudy, num_images: int) -> tuple[SmallerRegime, ...]:
+    """The smaller regimes that are shown: from the largest on, as many as a page can hold."""
+    chosen: list[SmallerRegime] = []
+    left = MOST_PICTURES_OF_SMALLER
+    for regime in kept.smaller:
+        left -= len(regime.arms) * num_images
+        if left < 0:
+            break
+        chosen.append(regime)
+    return tuple(chosen)
+
+
+def _draw_row(
+    kept: KeptStudy,
+    images: ReportImages,
+    picked: PickedImage,
+    regimes: Sequence[SmallerRegime],
+) -> ImageRow:
     image = images.images[picked.image_id]
     heading = f"{picked.reason}: {image.file_name} (F1 {picked.score:.2f})"
     try:
@@ -65,17 +109,23 @@ def _draw_row(kept: KeptStudy, images: ReportImages, picked: PickedImage) -> Ima
         return ImageRow(heading=heading, definition="", pictures=(), missing=f"Not shown: {error}")
     name = f"picture-{picked.image_id}"
     used = f'<use href="#{name}"/>'
-    drawn = [("labels", f"{_num_objects(image)} labelled", _label_outlines(image, images))]
-    drawn += [_draw_arm(arm, image, images) for arm in kept.arms]
+
+    def draw(title: str, counts: str, outlines: Sequence[Outline]) -> DrawnPicture:
+        svg = draw_outlines(used, jpeg.region, outlines, f"{image.file_name}, {title}")
+        return DrawnPicture(svg=svg, caption=f"{title}: {counts}")
+
+    labelled = draw("labels", f"{_num_objects(image)} labelled", _label_outlines(image, images))
     return ImageRow(
         heading=heading,
         definition=f'<svg class="store" aria-hidden="true"><defs>{jpeg.element(name)}</defs></svg>',
-        pictures=tuple(
-            DrawnPicture(
-                svg=draw_outlines(used, jpeg.region, outlines, f"{image.file_name}, {title}"),
-                caption=f"{title}: {counts}",
+        pictures=(labelled, *(draw(*_draw_arm(arm, image, images)) for arm in kept.arms)),
+        smaller=tuple(
+            RegimeRow(
+                regime=regime.regime,
+                pictures=tuple(draw(*_draw_arm(arm, image, images)) for arm in regime.arms),
             )
-            for title, counts, outlines in drawn
+            for regime in regimes
+            if picked.image_id in regime.image_ids
         ),
     )
 
