@@ -1,0 +1,335 @@
+"""Which halving schedule leaves the lowest regret at equal updates, on made-up surfaces.
+
+    python scripts/benchmark_halving.py [--seeds 200] [--first-seed 0] [--workers 2]
+    python scripts/benchmark_halving.py --confirm NAME [--first-seed 200]
+
+Each schedule gets as many trials as the updates of today's default allow, and runs the program's
+own proposals and halving. Regret is the AP by which the incumbent of the longest length misses the
+best configuration there. The schedules below were written down before the first run; the one with
+the lowest regret is then held against today's on seeds that did not choose it (``--confirm``).
+"""
+
+import argparse
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from multiprocessing import Pool
+from typing import Protocol
+
+import numpy as np
+from benchmark_search import CELL, Policy, Surface, made_up_facts, made_up_study
+from numpy.typing import NDArray
+
+from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.records.types import Outcome
+from rethink_ray.search.costs import new_steps
+from rethink_ray.search.simulate import replay
+from rethink_ray.spec.hashing import seed_of
+from rethink_ray.spec.recipe import ScheduleSpec
+from rethink_ray.spec.resolve import TrialConfig, base_recipe
+from rethink_ray.spec.study import Study
+
+LADDERS: Mapping[str, tuple[float, ...]] = {
+    "2x to 8x": (2.0, 4.0, 8.0),
+    "2x to 12x": (2.0, 4.0, 6.0, 12.0),
+}
+TRIALS_OF_TODAY = (8, 24)
+"""Budgets: the updates that so many trials cost under today's default."""
+NOISE_SD = (0.2, 1.0)
+"""AP between two seeds of one configuration: each surface draws its own, evenly in the log."""
+TODAY, NONE = "one round, halved to 2", "none: rounds of 4 run all lengths"
+
+
+class PlantedSurface(Protocol):
+    """Known AP of every configuration at every length."""
+
+    def true_ap(self, config: TrialConfig, length: float) -> float:
+        """AP without noise."""
+
+    def best_ap(self, length: float) -> float:
+        """The highest true AP at a length."""
+
+    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float] | Outcome:
+        """A scored rung, or how the trial ended."""
+
+
+def draw_noise(seed: int) -> float:
+    """The noise of a surface, in AP."""
+    low, high = (math.log(sd) for sd in NOISE_SD)
+    return math.exp(float(np.random.default_rng(seed_of("sd", seed)).uniform(low, high)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drifting(Surface):
+    """The parabola of ``benchmark_search``, whose best rate falls with the length."""
+
+    def best_ap(self, length: float) -> float:
+        """The top of the parabola, which lies inside the ranges."""
+        return 30.0 + 5.0 * math.log(length / 2) / math.log(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cliff(Drifting):
+    """Rates a little above the best diverge, and those below cost a third of the parabola.
+
+    The best stands at the same place for every length, near the cliff.
+    """
+
+    def true_ap(self, config: TrialConfig, length: float) -> float:
+        off_rate = self._off_rate(config)
+        plain = Drifting.true_ap(self, config, length)
+        return plain + (10.0 - 10.0 / 3.0) * off_rate**2 if off_rate < 0 else plain
+
+    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float] | Outcome:
+        return "diverged" if self._off_rate(config) > 0.3 else Drifting.measure(self, config, length)
+
+    def _off_rate(self, config: TrialConfig) -> float:
+        rng = np.random.default_rng(seed_of("surface", self.seed))
+        return math.log10(config.recipe.optimizer.lr / 0.015) - 0.6 * float(rng.uniform(-0.5, 0.5))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowStarters(Drifting):
+    """Strong weight decay ends higher and learns more slowly: short lengths prefer weak decay."""
+
+    def true_ap(self, config: TrialConfig, length: float) -> float:
+        off = self._off_decay(config.recipe.optimizer.weight_decay)
+        return Drifting.true_ap(self, config, length) - self._lag(off, length)
+
+    def best_ap(self, length: float) -> float:
+        """The highest point over the decay; rate and momentum stand at their best."""
+        off = np.linspace(-2.5, 1.0, 3501)
+        loss = 3.0 * off**2 + 4.0 * (1.0 + np.tanh(2.0 * off)) * 2.0 / length
+        return Drifting.best_ap(self, length) - float(loss.min())
+
+    def _off_decay(self, weight_decay: float) -> float:
+        rng = np.random.default_rng(seed_of("surface", self.seed))
+        decay = float(rng.uniform(-0.5, 0.5, size=3)[1])
+        return math.log10(weight_decay / 3e-4) - decay
+
+    def _lag(self, off_decay: float, length: float) -> float:
+        return 4.0 * (1.0 + math.tanh(2.0 * off_decay)) * 2.0 / length
+
+
+FAMILIES: Mapping[str, Callable[[int], PlantedSurface]] = {
+    "stands still": lambda seed: Drifting(seed=seed, drift=0.0, noise_sd=draw_noise(seed)),
+    "rate drifts": lambda seed: Drifting(seed=seed, drift=0.3, noise_sd=draw_noise(seed)),
+    "slow starters": lambda seed: SlowStarters(seed=seed, drift=0.0, noise_sd=draw_noise(seed)),
+    "cliff": lambda seed: Cliff(seed=seed, drift=0.0, noise_sd=draw_noise(seed)),
+}
+
+Keep = Callable[[int, int], tuple[int, ...]]
+"""(trials, number of lengths) -> how many of a round run each length."""
+
+
+def in_one_round(factor: float, finalists: int) -> Keep:
+    """All trials in one round, divided by ``factor`` from length to length."""
+
+    def keep(trials: int, num_lengths: int) -> tuple[int, ...]:
+        kept = [trials]
+        while len(kept) < num_lengths:
+            kept.append(max(min(kept[-1], finalists), math.floor(kept[-1] / factor)))
+        return tuple(kept)
+
+    return keep
+
+
+def in_rounds(*kept: int) -> Keep:
+    """Rounds of ``kept[0]``; the last entry holds for the lengths that are left."""
+
+    def keep(trials: int, num_lengths: int) -> tuple[int, ...]:
+        longer = kept + kept[-1:] * (num_lengths - len(kept))
+        return tuple(min(num, trials) for num in longer[:num_lengths])
+
+    return keep
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HalvingSchedule:
+    """A way to spend the updates of a cell's search."""
+
+    keep: Keep
+    first: float = 1.0
+    """Factor on the first length; 2 leaves the first of the lengths out, 0.5 puts one before it."""
+    audit: int = 0
+    longest_only: bool = False
+
+    def lengths(self, ladder: Sequence[float]) -> tuple[float, ...]:
+        """The lengths that it runs."""
+        if self.longest_only:
+            return tuple(ladder[-1:])
+        before = (ladder[0] / 2,) if self.first < 1 else ()
+        return (*before, *(ladder[1:] if self.first > 1 else ladder))
+
+
+SCHEDULES: Mapping[str, HalvingSchedule] = {
+    TODAY: HalvingSchedule(keep=in_one_round(2, 2)),
+    "one round, halved to 1": HalvingSchedule(keep=in_one_round(2, 1)),
+    "one round, thirds to 2": HalvingSchedule(keep=in_one_round(3, 2)),
+    "one round, thirds to 1": HalvingSchedule(keep=in_one_round(3, 1)),
+    "one round, two thirds": HalvingSchedule(keep=in_one_round(1.5, 2)),
+    "rounds of 4: 4, 2, 1": HalvingSchedule(keep=in_rounds(4, 2, 1)),
+    "rounds of 4: 4, 2, 2": HalvingSchedule(keep=in_rounds(4, 2, 2)),
+    "rounds of 6: 6, 3, 2": HalvingSchedule(keep=in_rounds(6, 3, 2)),
+    "rounds of 6: 6, 2, 1": HalvingSchedule(keep=in_rounds(6, 2, 1)),
+    "rounds of 8: 8, 4, 2": HalvingSchedule(keep=in_rounds(8, 4, 2)),
+    "rounds of 8: 8, 4, 2, 1": HalvingSchedule(keep=in_rounds(8, 4, 2, 1)),
+    "rounds of 8: 8, 2, 2": HalvingSchedule(keep=in_rounds(8, 2, 2)),
+    "rounds of 8: 8, 2, 1": HalvingSchedule(keep=in_rounds(8, 2, 1)),
+    "rounds of 8: 8, 6, 4": HalvingSchedule(keep=in_rounds(8, 6, 4)),
+    "rounds of 12: 12, 6, 3": HalvingSchedule(keep=in_rounds(12, 6, 3)),
+    f"{TODAY}, audit": HalvingSchedule(keep=in_one_round(2, 2), audit=1),
+    f"{TODAY}, half a first length before": HalvingSchedule(keep=in_one_round(2, 2), first=0.5),
+    f"{TODAY}, from the second length": HalvingSchedule(keep=in_one_round(2, 2), first=2.0),
+    "rounds of 8: 8, 4, 2, from the second length": HalvingSchedule(
+        keep=in_rounds(8, 4, 2), first=2.0
+    ),
+    NONE: HalvingSchedule(keep=in_rounds(4, 4)),
+    "none: the longest length only": HalvingSchedule(keep=in_rounds(4), longest_only=True),
+}
+"""By name. Fixed on 2026-11-29, before the first run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One surface, one ladder and one budget, under one schedule."""
+
+    schedule: str
+    family: str
+    ladder: str
+    trials_of_today: int
+    seed: int
+
+
+def count_updates(schedule: HalvingSchedule, ladder: Sequence[float], trials: int) -> int:
+    """Updates of a search in which no trial diverges."""
+    lengths = schedule.lengths(ladder)
+    steps = [new_steps(_spec(), x, lengths[:i]) for i, x in enumerate(lengths)]
+    kept = schedule.keep(trials, len(lengths))
+    full, left = divmod(trials, kept[0])
+    sizes = [kept] * full + [tuple(min(num, left) for num in kept)]
+    total = sum(num * step for size in sizes for num, step in zip(size, steps, strict=True))
+    return total + schedule.audit * sum(steps[1:])
+
+
+def choose_trials(schedule: HalvingSchedule, ladder: Sequence[float], updates: int) -> int:
+    """The number of trials whose cost is nearest to so many updates; of two the smaller."""
+    return min(
+        range(1, 4 * max(TRIALS_OF_TODAY)),
+        key=lambda trials: abs(count_updates(schedule, ladder, trials) - updates),
+    )
+
+
+@cache
+def _spec() -> ScheduleSpec:
+    study = made_up_study(Policy(name="", trials=1, keep=(1, 1, 1, 1), sampler="auto"), 0)
+    return base_recipe(study, CELL).schedule
+
+
+@cache
+def _study(policy: Policy) -> Study:
+    """The study of a policy: checking one takes as long as running it here."""
+    return made_up_study(policy, 0)
+
+
+@cache
+def _budget(schedule: str, ladder: str, trials_of_today: int) -> int:
+    """The number of trials of a schedule that costs what today's default costs."""
+    lengths = LADDERS[ladder]
+    updates = count_updates(SCHEDULES[TODAY], lengths, trials_of_today)
+    return choose_trials(SCHEDULES[schedule], lengths, updates)
+
+
+def find_regret(setting: Setting) -> tuple[float, float]:
+    """Regret at the longest length in AP, and the updates over those of today's default."""
+    schedule, ladder = SCHEDULES[setting.schedule], LADDERS[setting.ladder]
+    lengths, surface = schedule.lengths(ladder), FAMILIES[setting.family](setting.seed)
+    trials = _budget(setting.schedule, setting.ladder, setting.trials_of_today)
+    keep = schedule.keep(trials, len(lengths))
+    policy = Policy(
+        name="", trials=trials, keep=keep, sampler="auto", lengths=lengths, audit=schedule.audit
+    )
+    study = _study(policy).model_copy(update={"seed": setting.seed})
+    facts = made_up_facts(study)
+    state = replay(study, facts, surface.measure, order_seed=setting.seed)
+    view = StudyView(study, state, facts).cell(CELL)
+    updates = sum(rung.steps_new for rung in state.rungs.values())
+    today = count_updates(SCHEDULES[TODAY], ladder, setting.trials_of_today)
+    best = view.incumbents.get(ladder[-1])
+    ap = 0.0 if best is None else surface.true_ap(view.config_of(best), ladder[-1])
+    return surface.best_ap(ladder[-1]) - ap, updates / today
+
+
+def run_schedules(
+    names: Sequence[str], seeds: range, workers: int
+) -> Mapping[str, NDArray[np.float64]]:
+    """Schedule -> [families, ladders, budgets, seeds, 2]: regret and relative updates."""
+    shape = (len(FAMILIES), len(LADDERS), len(TRIALS_OF_TODAY), len(seeds), 2)
+    settings = [
+        Setting(schedule=name, family=family, ladder=ladder, trials_of_today=trials, seed=seed)
+        for name, family, ladder, trials, seed in product(
+            names, FAMILIES, LADDERS, TRIALS_OF_TODAY, seeds
+        )
+    ]
+    with Pool(workers) as pool:
+        results = pool.map(find_regret, settings, chunksize=100)
+    values = np.array(results).reshape(len(names), *shape)
+    return dict(zip(names, values, strict=True))
+
+
+def interval_of(differences: NDArray[np.float64]) -> str:
+    """Mean and 95 % interval over seeds; each seed is averaged over everything else first."""
+    by_seed = differences.reshape(-1, differences.shape[-1]).mean(axis=0)
+    half = 1.96 * float(by_seed.std(ddof=1)) / math.sqrt(by_seed.size)
+    mean = float(by_seed.mean())
+    return f"{mean:+.2f} [{mean - half:+.2f}, {mean + half:+.2f}]"
+
+
+def table_of(results: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
+    """Regret by schedule and family, the lowest mean first, and the paired difference to today."""
+    yield "| schedule | updates | " + " | ".join(FAMILIES) + " | all | minus today's |"
+    yield "|---" * (len(FAMILIES) + 4) + "|"
+    today = results[TODAY][..., 0]
+    for name, values in sorted(results.items(), key=lambda pair: float(pair[1][..., 0].mean())):
+        regret, updates = values[..., 0], float(values[..., 1].mean())
+        families = " | ".join(f"{x:.2f}" for x in regret.mean(axis=(1, 2, 3)))
+        compared = "" if name == TODAY else interval_of(regret - today)
+        yield f"| {name} | {updates:.2f} | {families} | {regret.mean():.2f} | {compared} |"
+
+
+def detailed_table_of(results: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
+    """The paired difference to today's default by ladder and budget."""
+    yield "| schedule | ladder | trials of today's | regret | today's | difference |"
+    yield "|---|---|---|---|---|---|"
+    today = results[TODAY][..., 0]
+    for name, values in results.items():
+        for i, ladder in enumerate(LADDERS):
+            for j, trials in enumerate(TRIALS_OF_TODAY):
+                regret, before = values[:, i, j, :, 0], today[:, i, j]
+                yield (
+                    f"| {name} | {ladder} | {trials} | {regret.mean():.2f} | {before.mean():.2f} | "
+                    f"{interval_of(regret - before)} |"
+                )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seeds", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--confirm", metavar="NAME", choices=SCHEDULES)
+    asked = parser.parse_args()
+    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
+    names = (TODAY, NONE, asked.confirm) if asked.confirm else tuple(SCHEDULES)
+    results = run_schedules(tuple(dict.fromkeys(names)), seeds, asked.workers)
+    print(f"\n## Regret in AP at the longest length, means over {len(seeds)} surfaces a family\n")
+    print("\n".join(table_of(results)))
+    print("\n## By ladder and budget\n")
+    print("\n".join(detailed_table_of(results)))
+
+
+if __name__ == "__main__":
+    main()
