@@ -16,7 +16,7 @@ COMPARES_STUDIES = PACKAGE / "protocol" / "extension.py"
 """It reads every key, to tell one study from another; that adds no behaviour."""
 MOST_ROOMS = 3
 OPTIONS = (
-    "budget.searches",
+    "budget.num_searches",
     "budget.audit",
     "budget.keep",
     "replicate.vary",
@@ -37,7 +37,7 @@ OPTIONS = (
     "data.frequency",
 )
 IN_PROTOCOL = (
-    "budget.searches",
+    "budget.num_searches",
     "budget.audit",
     "replicate.vary",
     "schedule.converged",

@@ -18,15 +18,15 @@ from rethink_ray.analysis.answer import (
     RegimeAnswer,
 )
 from rethink_ray.analysis.answer_words import say_open, say_regime, say_why_not_compared
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.prices import count_accelerators
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sections.section import SectionInput
 from rethink_ray.judge.arm_choice import ArmChoice, OpenComparison, choose_arm
 from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.best_set import interval_of_chosen
 from rethink_ray.judge.corrections import Corrections
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES, mean_of
 from rethink_ray.protocol.cell_rules import num_searches
@@ -170,7 +170,7 @@ def _find_next(given: SectionInput, answers: Iterable[RegimeAnswer]) -> NextStep
 
 def _num_values_asked(study: Study) -> int:
     searches = num_searches(study)
-    return searches if searches > 1 else study.budget.replicates
+    return searches if searches > 1 else study.budget.num_replicates
 
 
 def estimate_more_hours(given: SectionInput, num: int) -> float | None:

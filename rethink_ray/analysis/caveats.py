@@ -11,13 +11,13 @@ from rethink_ray.analysis.data_faults import find_data_caveats
 from rethink_ray.analysis.drawn_images import find_draw_caveats
 from rethink_ray.analysis.ladder_ends import find_ladder_caveats
 from rethink_ray.analysis.norm_batches import find_small_norm_batches
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.step_times import find_uneven_step_times
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.seen_holdout import find_seen_holdout
 from rethink_ray.judge.arms import find_confounded_pairs
 from rethink_ray.judge.noise_floor import find_thin_spread, find_twin_caveats
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed

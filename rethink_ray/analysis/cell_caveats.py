@@ -4,9 +4,9 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult
-from rethink_ray.analysis.read.trials import FAILED
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import FAILED
 from rethink_ray.judge.statistics import MIN_REPLICATES
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed, metric_name, times, unit_name
@@ -47,7 +47,7 @@ def find_few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
         text = f"fewer than {MIN_REPLICATES} {unit}, so no interval, at {where}.{more}"
         yield _of_cell("few-replicates", result, text)
     waiting = {p.length: p.waiting for p in result.points if p.waiting}
-    if waiting and study.budget.replicates:
+    if waiting and study.budget.num_replicates:
         where = listed([f"{times(length)} ({n})" for length, n in waiting.items()])
         yield _of_cell("unfinished", result, f"replicates still to run at {where}.")
 

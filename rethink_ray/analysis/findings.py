@@ -14,12 +14,7 @@ from rethink_ray.analysis.answer import Answer
 from rethink_ray.analysis.answering import derive_answer
 from rethink_ray.analysis.caveats import find_caveats
 from rethink_ray.analysis.containment import Containment, MissingSection
-from rethink_ray.analysis.read.costs import StudyCost, study_cost
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.kept_boxes import KeptStudy
-from rethink_ray.analysis.read.samples import objective_samples, study_samples
-from rethink_ray.analysis.read.searches import cell_results, num_unproposed, search_end
-from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.sections.section import SectionInput
 from rethink_ray.judge.arms import find_reference_arm, find_twins
@@ -33,6 +28,11 @@ from rethink_ray.judge.claims import (
 )
 from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
+from rethink_ray.judge.read.costs import StudyCost, study_cost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.searches import cell_results, num_unproposed, search_end
+from rethink_ray.judge.read.study_samples import objective_samples, study_samples
+from rethink_ray.judge.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
@@ -278,7 +278,7 @@ def _missing(
     replicates = sum(
         _replicates_waiting(result)
         if result.points
-        else study.budget.replicates * len(open_ones[cell])
+        else study.budget.num_replicates * len(open_ones[cell])
         for cell, result in results.items()
     )
     parts = [counted(trials, "search trial")] if trials else []

@@ -4,13 +4,13 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rethink_ray.analysis.read.samples import objective_samples, study_samples
-from rethink_ray.analysis.read.searches import cell_results
-from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.matching import Comparison, find_comparisons
 from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.power import MOST_PLANNED, SIMULATED_STUDIES, Simulation
 from rethink_ray.judge.questions import ask_about_arms, describe_headlines
+from rethink_ray.judge.read.searches import cell_results
+from rethink_ray.judge.read.study_samples import objective_samples, study_samples
+from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.judge.rules import DecisionRule, rule_of
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES, pool_sds
@@ -125,7 +125,7 @@ def _power(
 def num_values(study: Study) -> int:
     """Values an arm will have at a length: replicates of one search's best, or searches."""
     searches = num_searches(study)
-    return searches if searches > 1 else study.budget.replicates
+    return searches if searches > 1 else study.budget.num_replicates
 
 
 def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterator[str]:

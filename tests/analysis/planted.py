@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.protocol.teachers import Teacher

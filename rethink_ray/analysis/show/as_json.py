@@ -18,10 +18,10 @@ from typing import Any
 
 from rethink_ray.analysis.answer import Recommendation, RegimeAnswer
 from rethink_ray.analysis.compare import ComparedSource, Effect
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import Configuration, CurvePoint
-from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import Configuration, CurvePoint
+from rethink_ray.judge.read.trials import Trial
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.spec.claim import Claim

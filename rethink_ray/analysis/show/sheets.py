@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from rethink_ray.analysis.findings import Findings, RegimeResult
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.judge.wording import (
     counted,

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.questions import find_best_lengths
+from rethink_ray.judge.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import WORST_SCORE
@@ -131,7 +131,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
     trial_ids, failed, unscored = [], [], 0
     rounds: set[int] = set()
     proposed = [r for r in record.replicates if r.of == incumbent.trial_id]
-    num_expected = study.budget.replicates if incumbent.can_run else len(proposed)
+    num_expected = study.budget.num_replicates if incumbent.can_run else len(proposed)
     for replicate in proposed:
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None

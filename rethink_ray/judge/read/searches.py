@@ -9,8 +9,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint, best_lengths, cell_result
-from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.read.curves import CellResult, CurvePoint, best_lengths, cell_result
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.protocol.cell_rules import CellRules, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE, rank_key
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
@@ -92,7 +92,7 @@ def all_searches(
         trial_ids=tuple(t for p in points for t in p.trial_ids),
         failed=tuple(t for p in points for t in p.failed),
         waiting=sum(p.waiting for n, p in by_search.items() if n not in barren)
-        + to_come * study.budget.replicates,
+        + to_come * study.budget.num_replicates,
         looks=max(p.looks for p in points) + looks - 1,
         unscored=sum(p.unscored for p in points),
         of_searches=dict(sorted(by_search.items())),
