@@ -10,17 +10,20 @@ the lowest regret is then held against today's on seeds that did not choose it (
 """
 
 import argparse
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from multiprocessing import Pool
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from benchmark_search import CELL, Policy, Surface, made_up_facts, made_up_study
 from numpy.typing import NDArray
+from verdicts.surfaces import ARMS, NOISE_SDS, RATES, REGIMES, ArmSurface, draw_surface
+from verdicts.surfaces import FAMILIES as PUBLISHED
 
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.records.types import Outcome
@@ -29,7 +32,10 @@ from rethink_ray.search.simulate import replay
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.recipe import ScheduleSpec
 from rethink_ray.spec.resolve import TrialConfig, base_recipe
+from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
+
+_log = logging.getLogger(__name__)
 
 LADDERS: Mapping[str, tuple[float, ...]] = {
     "2x to 8x": (2.0, 4.0, 8.0),
@@ -45,6 +51,10 @@ TODAY, NONE = "one round, halved to 2", "none: rounds of 4 run all lengths"
 class PlantedSurface(Protocol):
     """Known AP of every configuration at every length."""
 
+    @property
+    def searched(self) -> Mapping[str, Parameter]:
+        """The search space that it is made for."""
+
     def true_ap(self, config: TrialConfig, length: float) -> float:
         """AP without noise."""
 
@@ -55,54 +65,62 @@ class PlantedSurface(Protocol):
         """A scored rung, or how the trial ended."""
 
 
-def draw_noise(seed: int) -> float:
-    """The noise of a surface, in AP."""
-    low, high = (math.log(sd) for sd in NOISE_SD)
-    return math.exp(float(np.random.default_rng(seed_of("sd", seed)).uniform(low, high)))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseOfRun:
+    """Noise between seeds. Half of its variance belongs to the trunk, which all lengths share."""
+
+    seed: int
+    sd: float
+
+    def draw(self, config: TrialConfig, length: float) -> float:
+        """The noise of one rung, in AP."""
+        trunk, branch = (
+            np.random.default_rng(seed_of(name, self.seed, config.seed, when)).normal()
+            for name, when in (("trunk", ""), ("branch", f"{length:g}"))
+        )
+        return self.sd * float(trunk + branch) * math.sqrt(0.5)
+
+
+def score_of(ap: float) -> Mapping[str, float]:
+    """The same AP on both splits."""
+    return {"val/ap": max(0.0, ap), "test/ap": max(0.0, ap)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Drifting(Surface):
-    """The parabola of ``benchmark_search``, whose best rate falls with the length."""
+class ThreeValues(Surface):
+    """The parabola of ``benchmark_search``, whose best rate may fall with the length."""
+
+    searched: ClassVar[Mapping[str, Parameter]] = {
+        "optimizer.lr": Parameter(log_uniform=(0.002, 0.1)),
+        "optimizer.weight_decay": Parameter(log_uniform=(1e-5, 1e-2)),
+        "optimizer.momentum": Parameter(uniform=(0.8, 0.95)),
+    }
 
     def best_ap(self, length: float) -> float:
         """The top of the parabola, which lies inside the ranges."""
         return 30.0 + 5.0 * math.log(length / 2) / math.log(3)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cliff(Drifting):
-    """Rates a little above the best diverge, and those below cost a third of the parabola.
-
-    The best stands at the same place for every length, near the cliff.
-    """
-
-    def true_ap(self, config: TrialConfig, length: float) -> float:
-        off_rate = self._off_rate(config)
-        plain = Drifting.true_ap(self, config, length)
-        return plain + (10.0 - 10.0 / 3.0) * off_rate**2 if off_rate < 0 else plain
-
-    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float] | Outcome:
-        return "diverged" if self._off_rate(config) > 0.3 else Drifting.measure(self, config, length)
-
-    def _off_rate(self, config: TrialConfig) -> float:
-        rng = np.random.default_rng(seed_of("surface", self.seed))
-        return math.log10(config.recipe.optimizer.lr / 0.015) - 0.6 * float(rng.uniform(-0.5, 0.5))
+    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float]:
+        """A scored rung."""
+        low, high = (math.log(sd) for sd in NOISE_SD)
+        sd = math.exp(float(np.random.default_rng(seed_of("sd", self.seed)).uniform(low, high)))
+        noise = NoiseOfRun(seed=self.seed, sd=sd).draw(config, length)
+        return score_of(self.true_ap(config, length) + noise)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SlowStarters(Drifting):
+class SlowStarters(ThreeValues):
     """Strong weight decay ends higher and learns more slowly: short lengths prefer weak decay."""
 
     def true_ap(self, config: TrialConfig, length: float) -> float:
         off = self._off_decay(config.recipe.optimizer.weight_decay)
-        return Drifting.true_ap(self, config, length) - self._lag(off, length)
+        return ThreeValues.true_ap(self, config, length) - self._lag(off, length)
 
     def best_ap(self, length: float) -> float:
         """The highest point over the decay; rate and momentum stand at their best."""
         off = np.linspace(-2.5, 1.0, 3501)
         loss = 3.0 * off**2 + 4.0 * (1.0 + np.tanh(2.0 * off)) * 2.0 / length
-        return Drifting.best_ap(self, length) - float(loss.min())
+        return ThreeValues.best_ap(self, length) - float(loss.min())
 
     def _off_decay(self, weight_decay: float) -> float:
         rng = np.random.default_rng(seed_of("surface", self.seed))
@@ -113,12 +131,47 @@ class SlowStarters(Drifting):
         return 4.0 * (1.0 + math.tanh(2.0 * off_decay)) * 2.0 / length
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublishedArm:
+    """One arm of the surfaces for verdicts: published levels and curves, and one searched rate."""
+
+    arm: ArmSurface
+    noise: NoiseOfRun
+    searched: ClassVar[Mapping[str, Parameter]] = {"optimizer.lr": Parameter(log_uniform=RATES)}
+
+    def true_ap(self, config: TrialConfig, length: float) -> float:
+        """AP without noise; 0 where the rate diverges."""
+        return self.arm.true_ap(config.recipe.optimizer.lr, length)
+
+    def best_ap(self, length: float) -> float:
+        """AP at the best rate."""
+        return self.arm.best_ap(length)
+
+    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float] | Outcome:
+        """A scored rung, or a rate that diverges."""
+        ap = self.true_ap(config, length)
+        return "diverged" if ap == 0.0 else score_of(ap + self.noise.draw(config, length))
+
+
+def draw_published(seed: int, *, drifts: bool) -> PublishedArm:
+    """An arm of any family, regime and noise."""
+    rng = np.random.default_rng(seed_of("published", seed))
+    family, noise = rng.choice(list(PUBLISHED)), rng.choice(list(NOISE_SDS))
+    surface = draw_surface(str(family), "quiet" if noise == "quiet" else "noisy", seed)
+    arm = surface.arms[str(rng.choice(REGIMES)), str(rng.choice(ARMS))]
+    if not drifts:
+        arm = replace(arm, drift=0.0)
+    return PublishedArm(arm=arm, noise=NoiseOfRun(seed=seed, sd=arm.sd))
+
+
 FAMILIES: Mapping[str, Callable[[int], PlantedSurface]] = {
-    "stands still": lambda seed: Drifting(seed=seed, drift=0.0, noise_sd=draw_noise(seed)),
-    "rate drifts": lambda seed: Drifting(seed=seed, drift=0.3, noise_sd=draw_noise(seed)),
-    "slow starters": lambda seed: SlowStarters(seed=seed, drift=0.0, noise_sd=draw_noise(seed)),
-    "cliff": lambda seed: Cliff(seed=seed, drift=0.0, noise_sd=draw_noise(seed)),
+    "3 values, still": lambda seed: ThreeValues(seed=seed, drift=0.0),
+    "3 values, rate drifts": lambda seed: ThreeValues(seed=seed, drift=0.3),
+    "3 values, slow starters": lambda seed: SlowStarters(seed=seed, drift=0.0),
+    "rate alone, still": lambda seed: draw_published(seed, drifts=False),
+    "rate alone, drifts": lambda seed: draw_published(seed, drifts=True),
 }
+"""Name -> the surface of a seed."""
 
 Keep = Callable[[int, int], tuple[int, ...]]
 """(trials, number of lengths) -> how many of a round run each length."""
@@ -194,13 +247,21 @@ SCHEDULES: Mapping[str, HalvingSchedule] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One surface, one ladder and one budget, under one schedule."""
+    """One surface, ladder and budget, under one schedule."""
 
     schedule: str
     family: str
-    ladder: str
-    trials_of_today: int
     seed: int
+
+    @property
+    def ladder(self) -> str:
+        """Every second seed has the longer one."""
+        return list(LADDERS)[self.seed % 2]
+
+    @property
+    def trials_of_today(self) -> int:
+        """The budget: every second pair of seeds has the larger one."""
+        return TRIALS_OF_TODAY[self.seed // 2 % 2]
 
 
 def count_updates(schedule: HalvingSchedule, ladder: Sequence[float], trials: int) -> int:
@@ -251,7 +312,8 @@ def find_regret(setting: Setting) -> tuple[float, float]:
     policy = Policy(
         name="", trials=trials, keep=keep, sampler="auto", lengths=lengths, audit=schedule.audit
     )
-    study = _study(policy).model_copy(update={"seed": setting.seed})
+    changes = {"seed": setting.seed, "search": dict(surface.searched)}
+    study = _study(policy).model_copy(update=changes)
     facts = made_up_facts(study)
     state = replay(study, facts, surface.measure, order_seed=setting.seed)
     view = StudyView(study, state, facts).cell(CELL)
@@ -265,23 +327,24 @@ def find_regret(setting: Setting) -> tuple[float, float]:
 def run_schedules(
     names: Sequence[str], seeds: range, workers: int
 ) -> Mapping[str, NDArray[np.float64]]:
-    """Schedule -> [families, ladders, budgets, seeds, 2]: regret and relative updates."""
-    shape = (len(FAMILIES), len(LADDERS), len(TRIALS_OF_TODAY), len(seeds), 2)
+    """Schedule -> [families, seeds, 2]: regret and relative updates."""
     settings = [
-        Setting(schedule=name, family=family, ladder=ladder, trials_of_today=trials, seed=seed)
-        for name, family, ladder, trials, seed in product(
-            names, FAMILIES, LADDERS, TRIALS_OF_TODAY, seeds
-        )
+        Setting(schedule=name, family=family, seed=seed)
+        for family, seed, name in product(FAMILIES, seeds, names)
     ]
     with Pool(workers) as pool:
-        results = pool.map(find_regret, settings, chunksize=100)
-    values = np.array(results).reshape(len(names), *shape)
-    return dict(zip(names, values, strict=True))
+        results = []
+        for index, result in enumerate(pool.imap(find_regret, settings, chunksize=50)):
+            results.append(result)
+            if index % 2000 == 0:
+                _log.info("%d of %d searches", index, len(settings))
+    values = np.array(results).reshape(len(FAMILIES), len(seeds), len(names), 2)
+    return {name: values[:, :, index] for index, name in enumerate(names)}
 
 
 def interval_of(differences: NDArray[np.float64]) -> str:
-    """Mean and 95 % interval over seeds; each seed is averaged over everything else first."""
-    by_seed = differences.reshape(-1, differences.shape[-1]).mean(axis=0)
+    """Mean and 95 % interval; the mean of all families on one seed is one value."""
+    by_seed = differences.mean(axis=0)
     half = 1.96 * float(by_seed.std(ddof=1)) / math.sqrt(by_seed.size)
     mean = float(by_seed.mean())
     return f"{mean:+.2f} [{mean - half:+.2f}, {mean + half:+.2f}]"
@@ -294,24 +357,25 @@ def table_of(results: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
     today = results[TODAY][..., 0]
     for name, values in sorted(results.items(), key=lambda pair: float(pair[1][..., 0].mean())):
         regret, updates = values[..., 0], float(values[..., 1].mean())
-        families = " | ".join(f"{x:.2f}" for x in regret.mean(axis=(1, 2, 3)))
+        families = " | ".join(f"{x:.2f}" for x in regret.mean(axis=1))
         compared = "" if name == TODAY else interval_of(regret - today)
         yield f"| {name} | {updates:.2f} | {families} | {regret.mean():.2f} | {compared} |"
 
 
-def detailed_table_of(results: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
-    """The paired difference to today's default by ladder and budget."""
-    yield "| schedule | ladder | trials of today's | regret | today's | difference |"
-    yield "|---|---|---|---|---|---|"
-    today = results[TODAY][..., 0]
+def parts_table_of(results: Mapping[str, NDArray[np.float64]], seeds: range) -> Iterator[str]:
+    """The paired difference to today's by family, and by ladder and budget."""
+    settings = [Setting(schedule=TODAY, family="", seed=seed) for seed in seeds]
+    kinds = [f"{s.ladder}, {s.trials_of_today} trials" for s in settings]
+    parts = list(dict.fromkeys(kinds))
+    yield "| schedule | " + " | ".join((*FAMILIES, *parts)) + " |"
+    yield "|---" * (len(FAMILIES) + len(parts) + 1) + "|"
     for name, values in results.items():
-        for i, ladder in enumerate(LADDERS):
-            for j, trials in enumerate(TRIALS_OF_TODAY):
-                regret, before = values[:, i, j, :, 0], today[:, i, j]
-                yield (
-                    f"| {name} | {ladder} | {trials} | {regret.mean():.2f} | {before.mean():.2f} | "
-                    f"{interval_of(regret - before)} |"
-                )
+        differences = values[..., 0] - results[TODAY][..., 0]
+        cells = [interval_of(row[None]) for row in differences]
+        for part in parts:
+            cells.append(interval_of(differences[:, [kind == part for kind in kinds]]))
+        if name != TODAY:
+            yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def main() -> None:
@@ -322,13 +386,14 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--confirm", metavar="NAME", choices=SCHEDULES)
     asked = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
     names = (TODAY, NONE, asked.confirm) if asked.confirm else tuple(SCHEDULES)
     results = run_schedules(tuple(dict.fromkeys(names)), seeds, asked.workers)
     print(f"\n## Regret in AP at the longest length, means over {len(seeds)} surfaces a family\n")
     print("\n".join(table_of(results)))
-    print("\n## By ladder and budget\n")
-    print("\n".join(detailed_table_of(results)))
+    print("\n## Difference to today's, by part\n")
+    print("\n".join(parts_table_of(results, seeds)))
 
 
 if __name__ == "__main__":
