@@ -17,6 +17,7 @@ ORDER = [
     "few-replicates",
     "unfinished",
     "select-is-report",
+    "first-chosen-on-report",
     "parted-chain",
     "unscored",
     "twins",
