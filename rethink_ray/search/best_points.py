@@ -3,6 +3,7 @@
 Each arm of a regime takes equally many, because an arm with more of them has a better start.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -152,11 +153,11 @@ def _rank_members(other: StudyView, source: Cell) -> Iterator[tuple[Member, bool
 
 
 def _progress_of(view: CellView, member: Member) -> tuple[float, float, str] | None:
-    """Sorts first who came furthest, then who scored highest there; None without a score."""
+    """Sorts trials by their longest length, longest first, then by score; None without a score."""
     for length in sorted(view.ladder.lengths_of(member), reverse=True):
         score = view.state.metric(member.trial_id, length, view.ladder.metric)
         merit, trial_id = rank_key(score, member.trial_id)
-        if merit != float("inf"):
+        if math.isfinite(merit):
             return (-length, merit, trial_id)
     return None
 
