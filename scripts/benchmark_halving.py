@@ -20,18 +20,19 @@ from multiprocessing import Pool
 from typing import ClassVar, Protocol
 
 import numpy as np
-from benchmark_search import CELL, Policy, Surface, made_up_facts, made_up_study
+from benchmark_search import CELL, Policy, made_up_study
 from numpy.typing import NDArray
 from verdicts.surfaces import ARMS, NOISE_SDS, RATES, REGIMES, ArmSurface, draw_surface
 from verdicts.surfaces import FAMILIES as PUBLISHED
 
-from rethink_ray.protocol.cell_view import StudyView
-from rethink_ray.records.types import Outcome
+from rethink_ray.protocol.cell_view import CellView, StudyView
+from rethink_ray.records.state import StudyState
+from rethink_ray.records.types import Member, RoundProposed, RungDone, TrialEnded
 from rethink_ray.search.costs import new_steps
-from rethink_ray.search.simulate import replay
+from rethink_ray.search.proposals import Proposer
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.recipe import ScheduleSpec
-from rethink_ray.spec.resolve import TrialConfig, base_recipe
+from rethink_ray.spec.resolve import base_recipe
 from rethink_ray.spec.space import Parameter
 from rethink_ray.spec.study import Study
 
@@ -45,6 +46,9 @@ TRIALS_OF_TODAY = (8, 24)
 """Budgets: the updates that so many trials cost under today's default."""
 NOISE_SD = (0.2, 1.0)
 """AP between two seeds of one configuration: each surface draws its own, evenly in the log."""
+RATE, DECAY, MOMENTUM = "optimizer.lr", "optimizer.weight_decay", "optimizer.momentum"
+Params = Mapping[str, float]
+"""Dotted path -> sampled number."""
 TODAY, NONE = "one round, halved to 2", "none: rounds of 4 run all lengths"
 
 
@@ -55,66 +59,64 @@ class PlantedSurface(Protocol):
     def searched(self) -> Mapping[str, Parameter]:
         """The search space that it is made for."""
 
-    def true_ap(self, config: TrialConfig, length: float) -> float:
-        """AP without noise."""
+    @property
+    def sd(self) -> float:
+        """AP between two seeds of one configuration."""
+
+    def true_ap(self, params: Params, length: float) -> float:
+        """AP without noise; 0 where the configuration diverges."""
 
     def best_ap(self, length: float) -> float:
         """The highest true AP at a length."""
 
-    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float] | Outcome:
-        """A scored rung, or how the trial ended."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NoiseOfRun:
-    """Noise between seeds. Half of its variance belongs to the trunk, which all lengths share."""
-
-    seed: int
-    sd: float
-
-    def draw(self, config: TrialConfig, length: float) -> float:
-        """The noise of one rung, in AP."""
-        trunk, branch = (
-            np.random.default_rng(seed_of(name, self.seed, config.seed, when)).normal()
-            for name, when in (("trunk", ""), ("branch", f"{length:g}"))
-        )
-        return self.sd * float(trunk + branch) * math.sqrt(0.5)
-
-
-def score_of(ap: float) -> Mapping[str, float]:
-    """The same AP on both splits."""
-    return {"val/ap": max(0.0, ap), "test/ap": max(0.0, ap)}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ThreeValues(Surface):
+class ThreeValues:
     """The parabola of ``benchmark_search``, whose best rate may fall with the length."""
 
+    seed: int
+    drift: float
+    """Decades by which the best rate falls while the length triples."""
     searched: ClassVar[Mapping[str, Parameter]] = {
-        "optimizer.lr": Parameter(log_uniform=(0.002, 0.1)),
-        "optimizer.weight_decay": Parameter(log_uniform=(1e-5, 1e-2)),
-        "optimizer.momentum": Parameter(uniform=(0.8, 0.95)),
+        RATE: Parameter(log_uniform=(0.002, 0.1)),
+        DECAY: Parameter(log_uniform=(1e-5, 1e-2)),
+        MOMENTUM: Parameter(uniform=(0.8, 0.95)),
     }
+
+    @property
+    def sd(self) -> float:
+        """Even in the logarithm."""
+        low, high = (math.log(sd) for sd in NOISE_SD)
+        return math.exp(float(np.random.default_rng(seed_of("sd", self.seed)).uniform(low, high)))
+
+    def true_ap(self, params: Params, length: float) -> float:
+        """A parabola in the logarithms of rate and decay, and in the momentum."""
+        rate, _, momentum = self._centre()
+        off_rate = math.log10(params[RATE] / 0.015) - 0.6 * rate + self.drift * late_of(length)
+        off_momentum = (params[MOMENTUM] - 0.88 - 0.05 * momentum) / 0.05
+        loss = 10 * off_rate**2 + 3 * self.decades_off(params) ** 2 + 1.5 * off_momentum**2
+        return 30.0 + 5.0 * late_of(length) - loss
 
     def best_ap(self, length: float) -> float:
         """The top of the parabola, which lies inside the ranges."""
-        return 30.0 + 5.0 * math.log(length / 2) / math.log(3)
+        return 30.0 + 5.0 * late_of(length)
 
-    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float]:
-        """A scored rung."""
-        low, high = (math.log(sd) for sd in NOISE_SD)
-        sd = math.exp(float(np.random.default_rng(seed_of("sd", self.seed)).uniform(low, high)))
-        noise = NoiseOfRun(seed=self.seed, sd=sd).draw(config, length)
-        return score_of(self.true_ap(config, length) + noise)
+    def decades_off(self, params: Params) -> float:
+        """How far the weight decay is above the best one, in decades."""
+        return math.log10(params[DECAY] / 3e-4) - self._centre()[1]
+
+    def _centre(self) -> NDArray[np.float64]:
+        return np.random.default_rng(seed_of("surface", self.seed)).uniform(-0.5, 0.5, size=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SlowStarters(ThreeValues):
     """Strong weight decay ends higher and learns more slowly: short lengths prefer weak decay."""
 
-    def true_ap(self, config: TrialConfig, length: float) -> float:
-        off = self._off_decay(config.recipe.optimizer.weight_decay)
-        return ThreeValues.true_ap(self, config, length) - self._lag(off, length)
+    def true_ap(self, params: Params, length: float) -> float:
+        """The parabola, less what a strong decay lacks at this length."""
+        lag = 4.0 * (1.0 + math.tanh(2.0 * self.decades_off(params))) * 2.0 / length
+        return ThreeValues.true_ap(self, params, length) - lag
 
     def best_ap(self, length: float) -> float:
         """The highest point over the decay; rate and momentum stand at their best."""
@@ -122,35 +124,34 @@ class SlowStarters(ThreeValues):
         loss = 3.0 * off**2 + 4.0 * (1.0 + np.tanh(2.0 * off)) * 2.0 / length
         return ThreeValues.best_ap(self, length) - float(loss.min())
 
-    def _off_decay(self, weight_decay: float) -> float:
-        rng = np.random.default_rng(seed_of("surface", self.seed))
-        decay = float(rng.uniform(-0.5, 0.5, size=3)[1])
-        return math.log10(weight_decay / 3e-4) - decay
-
-    def _lag(self, off_decay: float, length: float) -> float:
-        return 4.0 * (1.0 + math.tanh(2.0 * off_decay)) * 2.0 / length
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedArm:
-    """One arm of the surfaces for verdicts: published levels and curves, and one searched rate."""
+    """One arm of the surfaces for verdicts: published levels and curves, and one searched rate.
+
+    At 12x its best rate may lie below the range: a regret that all schedules share.
+    """
 
     arm: ArmSurface
-    noise: NoiseOfRun
-    searched: ClassVar[Mapping[str, Parameter]] = {"optimizer.lr": Parameter(log_uniform=RATES)}
+    searched: ClassVar[Mapping[str, Parameter]] = {RATE: Parameter(log_uniform=RATES)}
 
-    def true_ap(self, config: TrialConfig, length: float) -> float:
-        """AP without noise; 0 where the rate diverges."""
-        return self.arm.true_ap(config.recipe.optimizer.lr, length)
+    @property
+    def sd(self) -> float:
+        """Of the arm."""
+        return self.arm.sd
+
+    def true_ap(self, params: Params, length: float) -> float:
+        """Of the arm; 0 where the rate diverges."""
+        return self.arm.true_ap(params[RATE], length)
 
     def best_ap(self, length: float) -> float:
         """AP at the best rate."""
         return self.arm.best_ap(length)
 
-    def measure(self, config: TrialConfig, length: float) -> Mapping[str, float] | Outcome:
-        """A scored rung, or a rate that diverges."""
-        ap = self.true_ap(config, length)
-        return "diverged" if ap == 0.0 else score_of(ap + self.noise.draw(config, length))
+
+def late_of(length: float) -> float:
+    """0 at 2x and 1 at 6x, in the logarithm."""
+    return math.log(length / 2.0) / math.log(3.0)
 
 
 def draw_published(seed: int, *, drifts: bool) -> PublishedArm:
@@ -161,7 +162,7 @@ def draw_published(seed: int, *, drifts: bool) -> PublishedArm:
     arm = surface.arms[str(rng.choice(REGIMES)), str(rng.choice(ARMS))]
     if not drifts:
         arm = replace(arm, drift=0.0)
-    return PublishedArm(arm=arm, noise=NoiseOfRun(seed=seed, sd=arm.sd))
+    return PublishedArm(arm=arm)
 
 
 FAMILIES: Mapping[str, Callable[[int], PlantedSurface]] = {
@@ -314,14 +315,77 @@ def find_regret(setting: Setting) -> tuple[float, float]:
     )
     changes = {"seed": setting.seed, "search": dict(surface.searched)}
     study = _study(policy).model_copy(update=changes)
-    facts = made_up_facts(study)
-    state = replay(study, facts, surface.measure, order_seed=setting.seed)
-    view = StudyView(study, state, facts).cell(CELL)
-    updates = sum(rung.steps_new for rung in state.rungs.values())
+    view = run_search(study, surface, setting.seed)
+    updates = sum(rung.steps_new for rung in view.state.rungs.values())
     today = count_updates(SCHEDULES[TODAY], ladder, setting.trials_of_today)
     best = view.incumbents.get(ladder[-1])
-    ap = 0.0 if best is None else surface.true_ap(view.config_of(best), ladder[-1])
+    ap = 0.0 if best is None else surface.true_ap(numbers_of(best), ladder[-1])
     return surface.best_ap(ladder[-1]) - ap, updates / today
+
+
+def run_search(study: Study, surface: PlantedSurface, seed: int) -> CellView:
+    """The records of one cell's search: the program's proposals, halving and audit."""
+    state = StudyState()
+    view = StudyView(study, state).cell(CELL)
+    proposer = Proposer(view)
+    while not view.is_search_over:
+        if view.is_round_due:
+            state.add(_propose(view, proposer))
+        for run in view.pending_search:
+            for length in run.lengths:
+                done = state.lengths_done(run.member.trial_id, view.ladder.lengths)
+                state.add(_measure(surface, run.member, length, seed, done))
+                if run.member.trial_id in state.ended:
+                    break
+    return view
+
+
+def _propose(view: CellView, proposer: Proposer) -> RoundProposed:
+    """The next round. A trial is named by its number, so that schedules share their noise."""
+    number, first = len(view.rounds("search")), len(view.members("search"))
+    size = min(view.ladder.keep[0], view.num_unproposed)
+    members = [
+        Member(trial_id=f"{first + index:04d}", params=params, seed=first + index)
+        for index, params in enumerate(proposer.propose(number, size))
+    ]
+    return RoundProposed(
+        regime=CELL.regime,
+        arm=CELL.arm,
+        number=number,
+        purpose="search",
+        members=tuple(members),
+    )
+
+
+def _measure(
+    surface: PlantedSurface, member: Member, length: float, seed: int, done: Sequence[float]
+) -> RungDone | TrialEnded:
+    """A scored rung, or the end of a trial that diverges.
+
+    Half of the noise's variance belongs to the trunk, which all lengths of a trial share.
+    """
+    ap = surface.true_ap(numbers_of(member), length)
+    if ap == 0.0:
+        return TrialEnded(trial_id=member.trial_id, outcome="diverged", reason="planted")
+    trunk, branch = (
+        np.random.default_rng(seed_of(name, seed, member.trial_id, when)).normal()
+        for name, when in (("trunk", ""), ("branch", f"{length:g}"))
+    )
+    noisy = max(0.0, ap + surface.sd * float(trunk + branch) * math.sqrt(0.5))
+    return RungDone(
+        trial_id=member.trial_id,
+        length=length,
+        steps=_spec().steps(length),
+        metrics={"val/ap": noisy},
+        seconds_train=0.0,
+        seconds_score=0.0,
+        steps_new=new_steps(_spec(), length, done),
+    )
+
+
+def numbers_of(member: Member) -> Params:
+    """The sampled values, all of which are numbers here."""
+    return {path: float(value or 0.0) for path, value in member.params.items()}
 
 
 def run_schedules(
