@@ -33,7 +33,8 @@ from rethink_ray.spec.resolve import keep_of  # noqa: E402
 def test_todays_schedule_is_what_a_study_without_keep_does(
     trials: int, ladder: tuple[float, ...]
 ) -> None:
-    policy = Policy(name="", trials=trials, keep=(trials,), sampler="auto", lengths=ladder)
+    keep = (trials,) * len(ladder)
+    policy = Policy(name="", trials=trials, keep=keep, sampler="auto", lengths=ladder)
     study = made_up_study(policy, 0)
     budget = study.budget.model_copy(update={"keep": None})
     today = keep_of(study.model_copy(update={"budget": budget}), CELL)
