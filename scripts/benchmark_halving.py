@@ -95,7 +95,7 @@ class ThreeValues:
         off_rate = math.log10(params[RATE] / 0.015) - 0.6 * rate + self.drift * late_of(length)
         off_momentum = (params[MOMENTUM] - 0.88 - 0.05 * momentum) / 0.05
         loss = 10 * off_rate**2 + 3 * self.decades_off(params) ** 2 + 1.5 * off_momentum**2
-        return 30.0 + 5.0 * late_of(length) - loss
+        return 30.0 + 5.0 * late_of(length) - float(loss)
 
     def best_ap(self, length: float) -> float:
         """The top of the parabola, which lies inside the ranges."""
@@ -103,7 +103,7 @@ class ThreeValues:
 
     def decades_off(self, params: Params) -> float:
         """How far the weight decay is above the best one, in decades."""
-        return math.log10(params[DECAY] / 3e-4) - self._centre()[1]
+        return math.log10(params[DECAY] / 3e-4) - float(self._centre()[1])
 
     def _centre(self) -> NDArray[np.float64]:
         return np.random.default_rng(seed_of("surface", self.seed)).uniform(-0.5, 0.5, size=3)
