@@ -11,7 +11,6 @@ sys.path.insert(0, str(SCRIPTS))
 
 from benchmark_halving import (  # noqa: E402
     FAMILIES,
-    LADDERS,
     NONE,
     SCHEDULES,
     TODAY,
@@ -23,22 +22,13 @@ from benchmark_halving import (  # noqa: E402
     in_one_round,
     in_rounds,
 )
-from benchmark_search import CELL, Policy, made_up_study  # noqa: E402
 
-from rethink_ray.spec.resolve import keep_of  # noqa: E402
+from rethink_ray.spec.resolve import halve  # noqa: E402
 
 
-@pytest.mark.parametrize("trials", [8, 24])
-@pytest.mark.parametrize("ladder", LADDERS.values())
-def test_todays_schedule_is_what_a_study_without_keep_does(
-    trials: int, ladder: tuple[float, ...]
-) -> None:
-    keep = (trials,) * len(ladder)
-    policy = Policy(name="", trials=trials, keep=keep, sampler="auto", lengths=ladder)
-    study = made_up_study(policy, 0)
-    budget = study.budget.model_copy(update={"keep": None})
-    today = keep_of(study.model_copy(update={"budget": budget}), CELL)
-    assert SCHEDULES[TODAY].keep(trials, len(ladder)) == today
+def test_the_first_schedule_is_halving_in_one_round_as_it_was() -> None:
+    assert SCHEDULES[TODAY].keep(24, 4) == halve(24, 4) == (24, 12, 6, 3)
+    assert SCHEDULES[TODAY].keep(8, 4) == halve(8, 4) == (8, 4, 2, 2)
 
 
 def test_schedules_by_pencil() -> None:

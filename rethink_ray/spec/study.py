@@ -115,7 +115,8 @@ class BudgetSpec(Spec):
     """Search trials of each cell."""
     keep: tuple[PositiveInt, ...] | None = None
     """How many trials of a round run each length: ``[4, 2, 1]`` starts four, and the best two, then
-    the best one go on. Null halves the trials from length to length."""
+    the best one go on. Null makes rounds of 8 to 15 trials (of all, if there are fewer) and halves
+    them from length to length, to two."""
     audit: Count = 0
     """Trials of the first round that halving stopped and that run the whole ladder all the same.
     They measure what halving costs."""
