@@ -3,10 +3,11 @@
     python scripts/benchmark_halving.py [--seeds 200] [--first-seed 0] [--workers 2]
     python scripts/benchmark_halving.py --confirm NAME [--first-seed 200]
 
-Each schedule gets as many trials as the updates of today's default allow, and runs the program's
-own proposals and halving. Regret is the AP by which the incumbent of the longest length misses the
-best configuration there. The schedules below were written down before the first run; the one with
-the lowest regret is then held against today's on seeds that did not choose it (``--confirm``).
+Each schedule gets as many trials as the updates of the former default allow (one round of all
+trials, until 2026-11-29), and runs the program's own proposals and halving. Regret is the AP by
+which the incumbent of the longest length misses the best configuration there. The schedules below
+were written down before the first run; the one with the lowest regret is then held against the
+former default on seeds that did not choose it (``--confirm``).
 """
 
 import argparse
@@ -42,14 +43,14 @@ LADDERS: Mapping[str, tuple[float, ...]] = {
     "2x to 8x": (2.0, 4.0, 8.0),
     "2x to 12x": (2.0, 4.0, 6.0, 12.0),
 }
-TRIALS_OF_TODAY = (8, 24)
-"""Budgets: the updates that so many trials cost under today's default."""
+TRIALS_OF_FORMER = (8, 24)
+"""Budgets: the updates that so many trials cost under the former default."""
 NOISE_SD = (0.2, 1.0)
 """AP between two seeds of one configuration: each surface draws its own, evenly in the log."""
 RATE, DECAY, MOMENTUM = "optimizer.lr", "optimizer.weight_decay", "optimizer.momentum"
 Params = Mapping[str, float]
 """Dotted path -> sampled number."""
-TODAY, NONE = "one round, halved to 2", "none: rounds of 4 run all lengths"
+FORMER, NONE = "one round, halved to 2", "none: rounds of 4 run all lengths"
 
 
 class PlantedSurface(Protocol):
@@ -219,7 +220,7 @@ class HalvingSchedule:
 
 
 SCHEDULES: Mapping[str, HalvingSchedule] = {
-    TODAY: HalvingSchedule(keep=in_one_round(2, 2)),
+    FORMER: HalvingSchedule(keep=in_one_round(2, 2)),
     "one round, halved to 1": HalvingSchedule(keep=in_one_round(2, 1)),
     "one round, thirds to 2": HalvingSchedule(keep=in_one_round(3, 2)),
     "one round, thirds to 1": HalvingSchedule(keep=in_one_round(3, 1)),
@@ -234,9 +235,9 @@ SCHEDULES: Mapping[str, HalvingSchedule] = {
     "rounds of 8: 8, 2, 1": HalvingSchedule(keep=in_rounds(8, 2, 1)),
     "rounds of 8: 8, 6, 4": HalvingSchedule(keep=in_rounds(8, 6, 4)),
     "rounds of 12: 12, 6, 3": HalvingSchedule(keep=in_rounds(12, 6, 3)),
-    f"{TODAY}, audit": HalvingSchedule(keep=in_one_round(2, 2), audit=1),
-    f"{TODAY}, half a first length before": HalvingSchedule(keep=in_one_round(2, 2), first=0.5),
-    f"{TODAY}, from the second length": HalvingSchedule(keep=in_one_round(2, 2), first=2.0),
+    f"{FORMER}, audit": HalvingSchedule(keep=in_one_round(2, 2), audit=1),
+    f"{FORMER}, half a first length before": HalvingSchedule(keep=in_one_round(2, 2), first=0.5),
+    f"{FORMER}, from the second length": HalvingSchedule(keep=in_one_round(2, 2), first=2.0),
     "rounds of 8: 8, 4, 2, from the second length": HalvingSchedule(
         keep=in_rounds(8, 4, 2), first=2.0
     ),
@@ -260,9 +261,9 @@ class Setting:
         return list(LADDERS)[self.seed % 2]
 
     @property
-    def trials_of_today(self) -> int:
+    def trials_of_former(self) -> int:
         """The budget: every second pair of seeds has the larger one."""
-        return TRIALS_OF_TODAY[self.seed // 2 % 2]
+        return TRIALS_OF_FORMER[self.seed // 2 % 2]
 
 
 def count_updates(schedule: HalvingSchedule, ladder: Sequence[float], trials: int) -> int:
@@ -279,7 +280,7 @@ def count_updates(schedule: HalvingSchedule, ladder: Sequence[float], trials: in
 def choose_trials(schedule: HalvingSchedule, ladder: Sequence[float], updates: int) -> int:
     """The number of trials whose cost is nearest to so many updates; of two the smaller."""
     return min(
-        range(1, 4 * max(TRIALS_OF_TODAY)),
+        range(1, 4 * max(TRIALS_OF_FORMER)),
         key=lambda trials: abs(count_updates(schedule, ladder, trials) - updates),
     )
 
@@ -297,18 +298,18 @@ def _study(policy: Policy) -> Study:
 
 
 @cache
-def _budget(schedule: str, ladder: str, trials_of_today: int) -> int:
-    """The number of trials of a schedule that costs what today's default costs."""
+def _budget(schedule: str, ladder: str, trials_of_former: int) -> int:
+    """The number of trials of a schedule that costs what the former default costs."""
     lengths = LADDERS[ladder]
-    updates = count_updates(SCHEDULES[TODAY], lengths, trials_of_today)
+    updates = count_updates(SCHEDULES[FORMER], lengths, trials_of_former)
     return choose_trials(SCHEDULES[schedule], lengths, updates)
 
 
 def find_regret(setting: Setting) -> tuple[float, float]:
-    """Regret at the longest length in AP, and the updates over those of today's default."""
+    """Regret at the longest length in AP, and the updates over those of the former default."""
     schedule, ladder = SCHEDULES[setting.schedule], LADDERS[setting.ladder]
     lengths, surface = schedule.lengths(ladder), FAMILIES[setting.family](setting.seed)
-    trials = _budget(setting.schedule, setting.ladder, setting.trials_of_today)
+    trials = _budget(setting.schedule, setting.ladder, setting.trials_of_former)
     keep = schedule.keep(trials, len(lengths))
     policy = Policy(
         name="", trials=trials, keep=keep, sampler="auto", lengths=lengths, audit=schedule.audit
@@ -317,10 +318,10 @@ def find_regret(setting: Setting) -> tuple[float, float]:
     study = _study(policy).model_copy(update=changes)
     view = run_search(study, surface, setting.seed)
     updates = sum(rung.steps_new for rung in view.state.rungs.values())
-    today = count_updates(SCHEDULES[TODAY], ladder, setting.trials_of_today)
+    budget = count_updates(SCHEDULES[FORMER], ladder, setting.trials_of_former)
     best = view.incumbents.get(ladder[-1])
     ap = 0.0 if best is None else surface.true_ap(numbers_of(best), ladder[-1])
-    return surface.best_ap(ladder[-1]) - ap, updates / today
+    return surface.best_ap(ladder[-1]) - ap, updates / budget
 
 
 def run_search(study: Study, surface: PlantedSurface, seed: int) -> CellView:
@@ -415,30 +416,31 @@ def interval_of(differences: NDArray[np.float64]) -> str:
 
 
 def table_of(results: Mapping[str, NDArray[np.float64]]) -> Iterator[str]:
-    """Regret by schedule and family, the lowest mean first, and the paired difference to today."""
-    yield "| schedule | updates | " + " | ".join(FAMILIES) + " | all | minus today's |"
+    """Regret by schedule and family, the lowest mean first, and the paired difference to the former
+    default."""
+    yield "| schedule | updates | " + " | ".join(FAMILIES) + " | all | minus former default |"
     yield "|---" * (len(FAMILIES) + 4) + "|"
-    today = results[TODAY][..., 0]
+    former = results[FORMER][..., 0]
     for name, values in sorted(results.items(), key=lambda pair: float(pair[1][..., 0].mean())):
         regret, updates = values[..., 0], float(values[..., 1].mean())
         families = " | ".join(f"{x:.2f}" for x in regret.mean(axis=1))
-        compared = "" if name == TODAY else interval_of(regret - today)
+        compared = "" if name == FORMER else interval_of(regret - former)
         yield f"| {name} | {updates:.2f} | {families} | {regret.mean():.2f} | {compared} |"
 
 
 def parts_table_of(results: Mapping[str, NDArray[np.float64]], seeds: range) -> Iterator[str]:
-    """The paired difference to today's by family, and by ladder and budget."""
-    settings = [Setting(schedule=TODAY, family="", seed=seed) for seed in seeds]
-    kinds = [f"{s.ladder}, {s.trials_of_today} trials" for s in settings]
+    """The paired difference to the former default's by family, and by ladder and budget."""
+    settings = [Setting(schedule=FORMER, family="", seed=seed) for seed in seeds]
+    kinds = [f"{s.ladder}, {s.trials_of_former} trials" for s in settings]
     parts = list(dict.fromkeys(kinds))
     yield "| schedule | " + " | ".join((*FAMILIES, *parts)) + " |"
     yield "|---" * (len(FAMILIES) + len(parts) + 1) + "|"
     for name, values in results.items():
-        differences = values[..., 0] - results[TODAY][..., 0]
+        differences = values[..., 0] - results[FORMER][..., 0]
         cells = [interval_of(row[None]) for row in differences]
         for part in parts:
             cells.append(interval_of(differences[:, [kind == part for kind in kinds]]))
-        if name != TODAY:
+        if name != FORMER:
             yield f"| {name} | " + " | ".join(cells) + " |"
 
 
@@ -452,11 +454,11 @@ def main() -> None:
     asked = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
-    names = (TODAY, NONE, asked.confirm) if asked.confirm else tuple(SCHEDULES)
+    names = (FORMER, NONE, asked.confirm) if asked.confirm else tuple(SCHEDULES)
     results = run_schedules(tuple(dict.fromkeys(names)), seeds, asked.workers)
     print(f"\n## Regret in AP at the longest length, means over {len(seeds)} surfaces a family\n")
     print("\n".join(table_of(results)))
-    print("\n## Difference to today's, by part\n")
+    print("\n## Difference to the former default, by part\n")
     print("\n".join(parts_table_of(results, seeds)))
 
 

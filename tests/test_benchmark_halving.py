@@ -11,9 +11,9 @@ sys.path.insert(0, str(SCRIPTS))
 
 from benchmark_halving import (  # noqa: E402
     FAMILIES,
+    FORMER,
     NONE,
     SCHEDULES,
-    TODAY,
     PlantedSurface,
     Setting,
     choose_trials,
@@ -27,8 +27,8 @@ from rethink_ray.spec.resolve import halve  # noqa: E402
 
 
 def test_the_first_schedule_is_halving_in_one_round_as_it_was() -> None:
-    assert SCHEDULES[TODAY].keep(24, 4) == halve(24, 4) == (24, 12, 6, 3)
-    assert SCHEDULES[TODAY].keep(8, 4) == halve(8, 4) == (8, 4, 2, 2)
+    assert SCHEDULES[FORMER].keep(24, 4) == halve(24, 4) == (24, 12, 6, 3)
+    assert SCHEDULES[FORMER].keep(8, 4) == halve(8, 4) == (8, 4, 2, 2)
 
 
 def test_schedules_by_pencil() -> None:
@@ -44,7 +44,7 @@ def test_updates_by_pencil() -> None:
     2.667x more and 8x another 4.667x."""
     ladder = (2.0, 4.0, 8.0)
     costs = (8 * 1800, 4 * 2400, 2 * 4200)
-    assert count_updates(SCHEDULES[TODAY], ladder, 8) == pytest.approx(sum(costs), abs=10)
+    assert count_updates(SCHEDULES[FORMER], ladder, 8) == pytest.approx(sum(costs), abs=10)
     every = count_updates(SCHEDULES[NONE], ladder, 4)
     assert every == pytest.approx(4 * (1800 + 2400 + 4200), abs=10)
     assert choose_trials(SCHEDULES[NONE], ladder, every + 100) == 4
@@ -74,7 +74,7 @@ def lead_over_top(surface: PlantedSurface, length: float, seed: int) -> list[flo
     return leads
 
 
-def test_a_search_has_a_regret_and_spends_todays_updates() -> None:
-    regret, updates = find_regret(Setting(schedule=TODAY, family="rate alone, drifts", seed=0))
+def test_a_search_has_a_regret_and_spends_the_former_defaults_updates() -> None:
+    regret, updates = find_regret(Setting(schedule=FORMER, family="rate alone, drifts", seed=0))
     assert regret >= 0.0
     assert updates == pytest.approx(1.0)
