@@ -60,7 +60,7 @@ def _open(address: str, key: str) -> StudyDirectory:
             "study.yaml holds the points that it copied."
         )
         must = "must hold a study whose points can be copied"
-        raise SpecError(Explanation.of(key, must, f"{address} ({error})", remedy)) from None
+        raise SpecError(Explanation.of(key, must, f"{address}: {error.came}", remedy)) from None
 
 
 def _require_points(study: Study, address: str, best: BestPoints, other: Study, key: str) -> None:
