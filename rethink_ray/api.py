@@ -16,6 +16,7 @@ from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_termi
 from rethink_ray.protocol.empty_cells import empty_cells, is_all_of
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.search.first_from_study import copy_first_points
 from rethink_ray.session import (
     StudyInput,
     count_weights,
@@ -296,6 +297,8 @@ def _study_input(
     checked = validate(Study, tree, name)
     check_study(checked, name)
     text = yaml.safe_dump(tree, sort_keys=False)
+    if is_planned_only:
+        checked, text = copy_first_points(checked, text, name)
     facts = gather_study_facts(checked, checked.study, is_planned_only=is_planned_only)
     return StudyInput(study=checked, yaml_text=text, facts=facts)
 

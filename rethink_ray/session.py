@@ -17,6 +17,7 @@ from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.same_facts import merge_facts, require_same_facts
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.lock import writing
+from rethink_ray.search.first_from_study import copy_first_points
 from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
 from rethink_ray.spec.check import check_facts, check_regimes
@@ -67,6 +68,8 @@ def load_study_input(
     """
     path = find_study(name)
     study, text = load_study(path, settings)
+    if is_planned_only:
+        study, text = copy_first_points(study, text, str(path))
     facts = gather_study_facts(study, str(path), is_planned_only=is_planned_only)
     return StudyInput(study=study, yaml_text=text, facts=facts, file=str(path))
 
@@ -177,17 +180,16 @@ def start_study(
     facts: DataFacts,
     versions: Mapping[str, str] | None = None,
 ) -> StudyDirectory:
-    """A new study is at ``where``, a path or a URI, before its first result.
-
-    ``versions`` are of this machine unless given.
+    """A new study is at ``where``, a path or a URI; ``versions`` are of this machine unless given.
 
     Raises:
-        SpecError: the study names edits, which only a study that has begun can have.
+        SpecError: the study names edits, or a study to try the points of that has none.
         RecordError: there is a study already, or other files; a URI that does not answer.
     """
     if study.edits:
         must = "must be left out of a study file: the program writes it"
         raise SpecError(explain(f"{study.study}: edits", must, len(study.edits)))
+    study, yaml_text = copy_first_points(study, yaml_text, study.study)
     return StudyDirectory.create(
         where,
         study,

@@ -70,6 +70,7 @@ class Policy:
     keep: tuple[int, ...]
     sampler: str
     lengths: tuple[float, ...] = LENGTHS
+    audit: int = 0
 
 
 def made_up_study(policy: Policy, seed: int, num_cells: int = 1) -> Study:
@@ -94,6 +95,7 @@ def made_up_study(policy: Policy, seed: int, num_cells: int = 1) -> Study:
         "budget": {
             "trials": policy.trials,
             "keep": policy.keep[: len(policy.lengths)],
+            "audit": policy.audit,
             "replicates": 0,
         },
         "sampler": policy.sampler,

@@ -25,6 +25,7 @@ from rethink_ray.judge.wording import counted, listed
 from rethink_ray.protocol.cell_rules import CellRules, num_searches
 from rethink_ray.protocol.look_words import say_count
 from rethink_ray.protocol.tables import StudyTables
+from rethink_ray.spec.first_values import copied_points_of
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.own_families import network_in_words
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, space_of
@@ -191,6 +192,13 @@ def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
     if name == study.data.select_split:
         text = f"search and findings look at the same split ({name}): scores are biased upwards."
         yield Caveat(key="select-is-report", text=text)
+    copied = copied_points_of(study)
+    if copied is not None and (copied.data, copied.select_on) == (facts.fingerprint, name):
+        text = (
+            f"the values that searches tried first were chosen on {name}, in study {copied.study}: "
+            "scores on it may be biased upwards."
+        )
+        yield Caveat(key="first-chosen-on-report", text=text)
     if facts.cut is not None and facts.cut.num_parted:
         text = (
             f"data.split had to part {facts.cut.num_images_parted} pictures that look alike "

@@ -18,6 +18,7 @@ ORDER = [
     "few-replicates",
     "unfinished",
     "select-is-report",
+    "first-chosen-on-report",
     "parted-chain",
     "unscored",
     "twins",

@@ -11,6 +11,7 @@ from typing import Any
 from rethink_ray.protocol.additions import find_additions
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import Explanation, SpecError, explain
+from rethink_ray.spec.first_points import FirstFromStudy
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.resolve import cells_of, keep_of, lengths_of, space_of
 from rethink_ray.spec.sequential import SequentialReplicates
@@ -183,6 +184,7 @@ def merge(current: Study, from_file: Study, add_with: str = ADD_COMMAND) -> Stud
     Raises:
         SpecError: the file describes another study than the one that was started, or adds to it.
     """
+    from_file = _with_copied_points(current, from_file)
     additions = find_additions(current, from_file)
     _require_same_study(current, additions.take_out_of(from_file), add_with)
     if not additions.is_empty:
@@ -204,6 +206,7 @@ def add_from_file(current: Study, from_file: Study, where: str, *, has_results: 
     Raises:
         SpecError: the file changes or removes something, or the study it makes cannot be run.
     """
+    from_file = _with_copied_points(current, from_file)
     additions = find_additions(current, from_file)
     kept = additions.take_out_of(from_file)
     _require_same_study(current, kept, ADD_COMMAND)
@@ -214,6 +217,16 @@ def add_from_file(current: Study, from_file: Study, where: str, *, has_results: 
     checked = Study.model_validate_json(changed.model_dump_json(exclude_unset=True))
     check_study(checked, where)
     return checked
+
+
+def _with_copied_points(current: Study, from_file: Study) -> Study:
+    """The file's study with the points that the started study copied from the study it names."""
+    started, given = current.try_first, from_file.try_first
+    if not isinstance(started, FirstFromStudy) or not isinstance(given, FirstFromStudy):
+        return from_file
+    if given.copied is not None or given.source != started.source:
+        return from_file
+    return from_file.model_copy(update={"try_first": started})
 
 
 def _require_same_study(current: Study, from_file: Study, add_with: str) -> None:

@@ -24,7 +24,8 @@ from rethink_ray.spec.edits import select_declared_claims
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.hashing import FIRST_IDENTITY, IDENTITY
-from rethink_ray.spec.older_records import fill_first_study
+from rethink_ray.spec.older_records import fill_first_study, with_one_round
+from rethink_ray.spec.resolve import LEAST_OF_A_ROUND
 from rethink_ray.spec.study import Study
 
 LOCK_NAME = "records/writer.lock"
@@ -46,7 +47,7 @@ class StudyDirectory:
         self.copy = copy
         """Keeps ``root`` and the study's URI alike; None for a study on this machine's disk."""
         self._resolved = dict(resolved)
-        self.study = _read_study(resolved["study"], self.identity)
+        self.study = _read_study(resolved, self.identity)
         """The study as it was last continued."""
         self.facts = _facts_from(resolved["facts"])
         path = self.records_dir / "log.jsonl"
@@ -85,6 +86,7 @@ class StudyDirectory:
         resolved = {
             "format": FORMAT,
             "identity": IDENTITY,
+            "round": LEAST_OF_A_ROUND,
             "fingerprint": fingerprint,
             "claims": claims_digest(select_declared_claims(study)),
             "study": _tree_of(study),
@@ -327,10 +329,13 @@ def _tree_of(study: Study) -> dict[str, Any]:
     return tree
 
 
-def _read_study(tree: Mapping[str, Any], identity: int) -> Study:
-    """The study of a record, with the defaults that its identity had."""
+def _read_study(resolved: Mapping[str, Any], identity: int) -> Study:
+    """The study of a record, with the defaults that it was started with."""
+    tree = resolved["study"]
     recorded = fill_first_study(tree) if identity == FIRST_IDENTITY else tree
-    return Study.model_validate_json(json.dumps(recorded))
+    study = Study.model_validate_json(json.dumps(recorded))
+    is_older = "round" not in resolved and study.budget.trials >= 2 * LEAST_OF_A_ROUND
+    return with_one_round(study) if is_older else study
 
 
 def _tree_of_facts(facts: DataFacts) -> dict[str, Any]:

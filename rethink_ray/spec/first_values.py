@@ -6,29 +6,44 @@ scores of any other trial.
 
 from collections.abc import Mapping
 
+from rethink_ray.spec.first_points import CopiedPoints, FirstFromStudy, FirstValues
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.resolve import Cell, base_values, space_of
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.space import Parameter, Value
-from rethink_ray.spec.study import FirstValues, Study
+from rethink_ray.spec.study import Study
 
 
 def first_values(study: Study, cell: Cell) -> tuple[dict[str, Value], ...]:
     """What a cell tries first, in order: the recipe's own values, then each entry of ``try_first``.
 
-    An entry of the study comes before those of the arm. It is left out where ``applies_to`` is
-    false, and where an earlier configuration has the same values. A path that an entry does not
-    name has the recipe's value.
+    An entry of the study, or a point that it copied, comes before those of the arm. It is left out
+    where ``applies_to`` is false, and where an earlier configuration has the same values. A path
+    that an entry does not name has the recipe's value.
     """
-    entries = (*study.try_first, *study.arms[cell.arm].try_first)
+    entries = (*entries_of_study(study, cell), *study.arms[cell.arm].try_first)
     applying = [entry for entry in entries if applies_to(study, cell, entry)]
-    configurations = [_complete(study, cell, entry) for entry in ({}, *applying)]
+    configurations = [complete_values(study, cell, entry) for entry in ({}, *applying)]
     return tuple({digest_of(values): values for values in configurations}.values())
+
+
+def entries_of_study(study: Study, cell: Cell) -> tuple[FirstValues, ...]:
+    """The entries of the study's ``try_first`` for a cell; those copied for it, if it names another
+    study."""
+    if not isinstance(study.try_first, FirstFromStudy):
+        return study.try_first
+    copied = study.try_first.copied
+    return () if copied is None else copied.points.get(Cell(cell.regime, cell.arm).name, ())
+
+
+def copied_points_of(study: Study) -> CopiedPoints | None:
+    """The points that the study copied from another one; None if it copied none."""
+    return study.try_first.copied if isinstance(study.try_first, FirstFromStudy) else None
 
 
 def applies_to(study: Study, cell: Cell, entry: FirstValues) -> bool:
     """Whether a cell searches every path of an entry, the conditions of these paths included."""
-    return entry.keys() <= _complete(study, cell, entry).keys()
+    return entry.keys() <= complete_values(study, cell, entry).keys()
 
 
 def sort_for_sampling(space: Mapping[str, Parameter]) -> dict[str, Parameter]:
@@ -37,7 +52,7 @@ def sort_for_sampling(space: Mapping[str, Parameter]) -> dict[str, Parameter]:
     return {path: space[path] for path in order}
 
 
-def _complete(study: Study, cell: Cell, entry: FirstValues) -> dict[str, Value]:
+def complete_values(study: Study, cell: Cell, entry: Mapping[str, Value]) -> dict[str, Value]:
     """The entry's values, and the recipe's at the other active paths of the cell."""
     base = base_values(study, cell)
     values: dict[str, Value] = {}

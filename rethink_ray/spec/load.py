@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import Explanation, SpecError, explain
+from rethink_ray.spec.first_points import drop_source_errors
 from rethink_ray.spec.hashing import FIRST_IDENTITY
 from rethink_ray.spec.older_records import fill_first_config
 from rethink_ray.spec.recipe import Spec
@@ -36,7 +37,7 @@ _T = TypeVar("_T", bound=Spec)
 _log = logging.getLogger(__name__)
 
 UNION_BRANCHES = {
-    *("CopyFrom", "HoldoutSpec", "SequentialReplicates", "TeacherFile"),
+    *("CopyFrom", "FirstFromStudy", "HoldoutSpec", "SequentialReplicates", "TeacherFile"),
     *("str", "int", "float", "bool"),
 }
 """Names of union branches in the locations of pydantic's errors."""
@@ -126,9 +127,8 @@ def validate(model: type[_T], tree: Mapping[str, Any], where: str) -> _T:
     try:
         return model.model_validate_json(json.dumps(tree, default=str))
     except ValidationError as error:
-        messages = [
-            _explain(model, e, where) for e in _relevant(join_missing_numbers(error.errors()))[:5]
-        ]
+        errors = join_missing_numbers(drop_source_errors(error.errors()))
+        messages = [_explain(model, e, where) for e in _relevant(errors)[:5]]
         raise SpecError(*dict.fromkeys(messages)) from None
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 from rethink_ray.spec.detector import FORMER_KEYS, TWO_STAGE, DetectorSpec
 from rethink_ray.spec.older_ids import FIRST_DEFAULTS, FIRST_DIRECT_AUGMENT, YOUNGER_KEYS
+from rethink_ray.spec.resolve import cells_of, halve, lengths_of
+from rethink_ray.spec.study import Study
 from rethink_ray.spec.trial_config import TrialConfig
 
 FIRST_SETTINGS = {"direct.augment.canvas": FIRST_DIRECT_AUGMENT.canvas}
@@ -18,6 +20,15 @@ FIRST_SETTINGS = {"direct.augment.canvas": FIRST_DIRECT_AUGMENT.canvas}
 def fill_first_study(tree: Mapping[str, Any]) -> dict[str, Any]:
     """A study of a record of identity 1, as JSON, whose settings say what its defaults were."""
     return {**tree, "settings": FIRST_SETTINGS | tree.get("settings", {})}
+
+
+def with_one_round(study: Study) -> Study:
+    """A study recorded before rounds of eight: without ``keep`` all trials were one round."""
+    if study.budget.keep is not None:
+        return study
+    num = max(len(lengths_of(study, cell)) for cell in cells_of(study))
+    budget = study.budget.model_copy(update={"keep": halve(study.budget.trials, num)})
+    return study.model_copy(update={"budget": budget})
 
 
 def fill_first_config(tree: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,16 +6,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from rethink_ray.spec.claim import Claim
+from rethink_ray.spec.first_points import FirstFromStudy, FirstValues
 from rethink_ray.spec.recipe import DecaySpec, Lengths, PositiveFloat, PositiveInt, Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
 from rethink_ray.spec.rules.rule import Breach, Rule, refuse_value
 from rethink_ray.spec.sequential import SequentialReplicates, most_of
-from rethink_ray.spec.space import Parameter, Value
+from rethink_ray.spec.space import Parameter
 
 Count = Annotated[int, Field(ge=0)]
-FirstValues = Annotated[dict[str, Value], Field(min_length=1)]
-"""Dotted path of a search parameter -> the value that it has in one configuration."""
-
 
 Metric = Literal[
     "ap",
@@ -117,7 +115,8 @@ class BudgetSpec(Spec):
     """Search trials of each cell."""
     keep: tuple[PositiveInt, ...] | None = None
     """How many trials of a round run each length: ``[4, 2, 1]`` starts four, and the best two, then
-    the best one go on. Null halves the trials from length to length."""
+    the best one go on. Null makes rounds of 8 to 15 trials (of all, if there are fewer) and halves
+    them from length to length, to two."""
     audit: Count = 0
     """Trials of the first round that halving stopped and that run the whole ladder all the same.
     They measure what halving costs."""
@@ -304,11 +303,14 @@ class Study(Spec):
     search: dict[str, Parameter] = {}
     """The search space of every cell: dotted path of the recipe and its range. A path that a regime
     or an arm sets leaves the space there."""
-    try_first: tuple[FirstValues, ...] = Field((), exclude_if=lambda said: not said)
+    try_first: tuple[FirstValues, ...] | FirstFromStudy = Field(
+        (), exclude_if=lambda said: not said
+    )
     """Configurations that a search tries right after the recipe's own values, in this order:
     ``[{optimizer.lr: 0.04, schedule.decay.factor: 0.02}]``. An entry holds for every cell that
     searches all of its paths; a path that it leaves out has the recipe's value. They count in
-    ``budget.trials``, and values that a cell has tried already are not tried twice."""
+    ``budget.trials``, and values that a cell has tried already are not tried twice. ``{from:
+    studies/other}`` takes the best configurations of another study."""
     schedule: StudySchedule = StudySchedule()
     """The ladder of lengths."""
     objective: ObjectiveSpec = ObjectiveSpec()

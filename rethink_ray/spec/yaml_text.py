@@ -4,6 +4,7 @@ YAML reads ``off`` and ``2020-01-01`` as other types than text, accepts a key tw
 arms one object by an alias. This file refuses or undoes all of that.
 """
 
+import json
 from typing import Any
 
 import yaml
@@ -49,6 +50,22 @@ def parse_yaml(text: str, where: str) -> Any:
         remedy = "Leave tags (!!...) out."
         raise SpecError(Explanation.of(where, "must be YAML", shown, remedy)) from None
     return _Plain(where).copy(tree, "", 0)
+
+
+def replace_value(text: str, key: str, value: object) -> str:
+    """The text with another value at a top-level key; all else, comments included, stays.
+
+    A text without that key comes back as it is.
+    """
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    pairs = root.value if isinstance(root, yaml.MappingNode) else []
+    for key_node, node in pairs:
+        if key_node.value == key:
+            old = text[node.start_mark.index : node.end_mark.index]
+            after = old[len(old.rstrip()) :]
+            written = json.dumps(value, ensure_ascii=False)
+            return text[: node.start_mark.index] + written + after + text[node.end_mark.index :]
+    return text
 
 
 class _OnceLoader(yaml.SafeLoader):

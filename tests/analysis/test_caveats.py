@@ -230,6 +230,18 @@ def test_equal_numbers_of_values_to_try_first_carry_no_caveat() -> None:
         assert not any(key.startswith("unequal-first") for key in found)
 
 
+def test_first_values_that_another_study_chose_on_the_report_split_are_named() -> None:
+    points = {"full/scratch": [{"optimizer.lr": 0.04}], "full/pretrained": [{"optimizer.lr": 0.04}]}
+
+    def keys(data: str, split: str) -> set[str]:
+        copied = {"study": "other", "data": data, "select_on": split, "points": points}
+        study = build_study(try_first={"from": "studies/other", "copied": copied})
+        return _keys(_findings(Planted(study, written(ROWS))))
+
+    assert "first-chosen-on-report" in keys("d" * 16, "test")
+    assert "first-chosen-on-report" not in keys("d" * 16, "val") | keys("e" * 16, "test")
+
+
 def test_pictures_that_look_alike_on_both_sides_of_a_cut_are_named() -> None:
     cut = CutFacts(
         grouping="near_duplicates",

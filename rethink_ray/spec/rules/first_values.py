@@ -3,12 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rethink_ray.spec.first_values import applies_to, first_values
+from rethink_ray.spec.first_points import FirstFromStudy, FirstValues
+from rethink_ray.spec.first_values import (
+    applies_to,
+    copied_points_of,
+    entries_of_study,
+    first_values,
+)
 from rethink_ray.spec.resolve import Cell, cells_of, copied_cell, space_of
 from rethink_ray.spec.rules.rule import Breach, Rule
 from rethink_ray.spec.settings import nearest, spell_number
 from rethink_ray.spec.space import Parameter, Value
-from rethink_ray.spec.study import FirstValues, Study
+from rethink_ray.spec.study import Study
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,15 +29,31 @@ class FirstEntry:
 
 
 def entries_of(study: Study) -> Iterator[FirstEntry]:
-    """Yields every entry of a study, then those of its arms."""
+    """Yields every entry of a study, or the points it copied, then the entries of its arms."""
     cells = _searched_cells(study)
-    groups = [("", study.try_first, cells)]
+    groups: list[tuple[str, tuple[FirstValues, ...], tuple[Cell, ...]]] = []
+    if isinstance(study.try_first, FirstFromStudy):
+        for cell in cells:
+            prefix = f"try_first.copied.points.{cell.name}"
+            groups.append((prefix, entries_of_study(study, cell), (cell,)))
+    else:
+        groups.append(("try_first", study.try_first, cells))
     for arm, spec in study.arms.items():
         cells_of_arm = tuple(cell for cell in cells if cell.arm == arm)
-        groups.append((f"arms.{arm}.", spec.try_first, cells_of_arm))
+        groups.append((f"arms.{arm}.try_first", spec.try_first, cells_of_arm))
     for prefix, entries, searched in groups:
         for index, entry in enumerate(entries):
-            yield FirstEntry(study, f"{prefix}try_first[{index}]", entry, searched)
+            yield FirstEntry(study, f"{prefix}[{index}]", entry, searched)
+
+
+def _copies_for_no_cell(study: Study) -> bool | Breach:
+    """Points were copied for a cell that the study does not search."""
+    copied = copied_points_of(study)
+    names = [cell.name for cell in _searched_cells(study)]
+    for name in copied.points if copied else ():
+        if name not in names:
+            return Breach(came=name, words={"nearest": nearest(name, names)})
+    return False
 
 
 def _searched_cells(study: Study) -> tuple[Cell, ...]:
@@ -52,7 +74,7 @@ def _leaves_a_range(first: FirstEntry) -> bool | Breach:
     """The entry has a value outside the range of a cell that would try it."""
     for cell, parameter, path, value in _values_outside(first):
         if applies_to(first.study, cell, first.entry):
-            words = {"range": _describe(parameter), "cell": cell.name}
+            words = {"range": describe_parameter(parameter), "cell": cell.name}
             return Breach(key=f"{first.key}.{path}", came=value, words=words)
     return False
 
@@ -78,7 +100,7 @@ def _values_outside(first: FirstEntry) -> Iterator[tuple[Cell, Parameter, str, V
                 yield cell, space[path], path, value
 
 
-def _describe(parameter: Parameter) -> str:
+def describe_parameter(parameter: Parameter) -> str:
     """Returns kind and range, or options, as a study file writes them."""
     options = parameter.choice if parameter.choice is not None else parameter.bounds
     return f"{parameter.kind} {list(options)}"
@@ -131,6 +153,13 @@ ENTRY_RULES: tuple[Rule[FirstEntry], ...] = (
     ),
 )
 FIRST_RULES: tuple[Rule[Study], ...] = (
+    Rule(
+        key="try_first.copied.points",
+        reads=("regimes", "arms", "tuning"),
+        broken=_copies_for_no_cell,
+        must="must be of cells that the study searches",
+        remedy="{nearest}",
+    ),
     Rule(
         key="try_first",
         reads=("budget.trials", "search", "arms"),
