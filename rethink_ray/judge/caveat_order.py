@@ -37,6 +37,7 @@ ORDER = [
     "shared-start",
     "shared-labels",
     "mixed-machines",
+    "mixed-gpus",
     "uneven-pace",
     "thin-spread",
     "one-search",
