@@ -161,10 +161,13 @@ def _suppress_by_level(boxes: Tensor, scores: Tensor, levels: Tensor, nms_iou: f
     For a GPU that copies a number there and waits for the copy; the shift of each level is the same
     without.
     """
+    kept: Tensor
     if boxes.device.type == "cpu" or not len(boxes):
-        return batched_nms(boxes, scores, levels, nms_iou)
-    shifts = levels.to(boxes) * (boxes.max() + 1)
-    return nms(boxes + shifts[:, None], scores, nms_iou)
+        kept = batched_nms(boxes, scores, levels, nms_iou)
+    else:
+        shifts = levels.to(boxes) * (boxes.max() + 1)
+        kept = nms(boxes + shifts[:, None], scores, nms_iou)
+    return kept
 
 
 def _find_levels(anchor_indices: Tensor, num_anchors_per_level: Sequence[int]) -> Tensor:

@@ -3,6 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def no_gpu() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("a GPU is pretended only where there is none")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -112,6 +112,10 @@ class _PythonCalls(TorchFunctionMode):
             raise TypeError(
                 "can't convert cuda:0 device type tensor to numpy; copy it to host first"
             )
+        if func is Tensor.resize_ and isinstance(args[0], CudaTensor):
+            resized = CudaTensor(args[0].on_host.resize_(*args[1:]))
+            args[0].data, args[0].on_host = resized, resized.on_host
+            return args[0]
         if func is Tensor.new_tensor and isinstance(args[0], CudaTensor):
             kwargs = {"dtype": args[0].dtype, **kwargs}
             return torch.tensor(*args[1:], device=GPU, **kwargs)

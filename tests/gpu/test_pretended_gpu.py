@@ -117,6 +117,15 @@ def test_gradients_of_a_network_are_the_cpus_to_the_last_bit() -> None:
     assert all(torch.equal(a, b) for a, b in zip(computed, expected, strict=True))
 
 
+def test_a_tensor_can_be_resized_and_can_take_anothers_numbers() -> None:
+    with pretend_gpu():
+        tensor = torch.ones(2, device=GPU)
+        assert tensor.resize_(3).shape == (3,)
+        assert tensor.tolist()[:2] == [1.0, 1.0]
+        tensor.data = torch.zeros(3, device=GPU)
+        assert (tensor + 1).tolist() == [1.0] * 3
+
+
 def test_a_file_holds_plain_tensors() -> None:
     file = io.BytesIO()
     with pretend_gpu():

@@ -15,9 +15,9 @@ from rethink_ray.spec.recipe import TWO_STAGE
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 
-COMPILERS = ("cc", "gcc", "clang")
-NONE = "no "
-REMEDY = (
+C_COMPILERS = ("cc", "gcc", "clang")
+LACKS = "no "
+COMPILER_REMEDY = (
     "install triton and a C compiler (gcc), or set resources.deterministic: false, "
     "or choose a one-stage family"
 )
@@ -39,9 +39,11 @@ def is_compiled(study: Study) -> bool:
 
 def describe_compiler() -> str:
     """What this machine compiles with, or what it lacks: ``triton 3.5.0 and cc``."""
-    triton = f"triton {metadata.version('triton')}" if util.find_spec("triton") else f"{NONE}triton"
-    named = [os.environ["CC"]] if os.environ.get("CC") else COMPILERS
-    compiler = next((name for name in named if shutil.which(name)), f"{NONE}C compiler")
+    triton = (
+        f"triton {metadata.version('triton')}" if util.find_spec("triton") else f"{LACKS}triton"
+    )
+    named = [os.environ["CC"]] if os.environ.get("CC") else C_COMPILERS
+    compiler = next((name for name in named if shutil.which(name)), f"{LACKS}C compiler")
     return f"{triton} and {compiler}"
 
 
@@ -50,6 +52,6 @@ def check_compiler(*machines: tuple[str, str]) -> Check:
 
     ``machines``: (host, what ``describe_compiler`` says there).
     """
-    lacking = [f"{fact} on {host}" for host, fact in sorted(machines) if NONE in fact]
+    lacking = [f"{fact} on {host}" for host, fact in sorted(machines) if LACKS in fact]
     fact = "; ".join(lacking) or "; ".join(sorted({fact for _, fact in machines}))
-    return build_check("compiler", fact, not lacking, REMEDY)
+    return build_check("compiler", fact, not lacking, COMPILER_REMEDY)
