@@ -119,7 +119,7 @@ class _PythonCalls(TorchFunctionMode):
         if func is Tensor.new_tensor and isinstance(args[0], CudaTensor):
             kwargs = {"dtype": args[0].dtype, **kwargs}
             return torch.tensor(*args[1:], device=GPU, **kwargs)
-        if func is Tensor.data.__set__ and isinstance(args[0], CudaTensor):  # type: ignore[attr-defined]
+        if func == Tensor.data.__set__ and isinstance(args[0], CudaTensor):  # type: ignore[attr-defined]
             args[0].on_host = args[1].on_host
             return None
         return func(*args, **kwargs)

@@ -18,9 +18,9 @@ from rethink_ray.spec.recipe import Precision
 from rethink_ray.spec.resolve import TrialConfig
 from tests.builders import micro_recipe, micro_trial
 from tests.gpu.gpu_runs import climb_on_gpu, on_gpu
-from tests.gpu.pretended_gpu import NAME
+from tests.gpu.pretended_gpu import NAME, pretend_gpu
 from tests.training.runs import climb, digests
-from tests.training.test_self_training import taught
+from tests.training.test_self_training import built, taught
 
 LENGTHS = (2.0, 3.0)
 IMAGES = 2
@@ -81,8 +81,8 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "an average of the weights, AdamW by depth": (
         "tiny_fcos",
         {
-            "optimizer__ema": {"half_life": 0.5},
-            "optimizer": {"name": "adamw", "lr": 0.001, "layer_decay": 0.8},
+            "optimizer": {"name": "adamw", "lr": 0.001, "layer_decay": 0.8}
+            | {"ema": {"half_life": 0.5}},
         },
     ),
     "NAS-FPN": ("tiny_retinanet", {"detector__neck": "nas_fpn"}),
@@ -143,4 +143,8 @@ def test_micro_batches_are_the_cpus(tmp_path: Path, name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny_fcos", "tiny_mask_rcnn"])
 def test_a_student_and_its_teacher_are_the_cpus(tmp_path: Path, name: str) -> None:
-    assert_same(taught(family=name), tmp_path, (2.0,))
+    config = taught(family=name)
+    built(config, tmp_path / "cpu" / "assets")
+    with pretend_gpu():
+        built(on_gpu(config), tmp_path / "gpu" / "assets")
+    assert_same(config, tmp_path, (2.0,))
