@@ -80,7 +80,10 @@ def test_micro_batches_of_two_gpus(tmp_path: Path) -> None:
 
 def test_a_student_of_two_gpus(tmp_path: Path) -> None:
     config = taught(workers=2)
-    assert_same(config, tmp_path, built(config, tmp_path / "assets"))
+    assets = built(config, tmp_path / "assets")
+    with pretend_gpu():
+        built(on_gpu(config), assets)
+    assert_same(config, tmp_path, assets)
 
 
 def test_batch_statistics_of_two_gpus_are_those_of_two_cpus_but_for_rounding(
