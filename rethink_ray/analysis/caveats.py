@@ -178,11 +178,22 @@ def find_refused_assets(cost: StudyCost) -> Iterator[Caveat]:
 
 
 def find_mixed_machines(tables: StudyTables) -> Iterator[Caveat]:
-    """Runs on several CPU instruction sets do not repeat each other bit for bit."""
+    """Runs on several CPU instruction sets, or kinds of GPU, do not repeat each other bit for bit.
+
+    A GPU's times and memory do not stand beside those of another one, either.
+    """
     kinds = {k for k in tables.rungs.column("instruction_set").to_pylist() if k}
     if len(kinds) > 1:
         text = f"trials ran on several CPU instruction sets ({listed(sorted(kinds))})."
         yield Caveat(key="mixed-machines", text=text)
+    recorded = tables.rungs.column("gpu").to_pylist() if "gpu" in tables.rungs.column_names else []
+    gpus = sorted({gpu for gpu in recorded if gpu})
+    if len(gpus) > 1:
+        text = (
+            f"trials ran on several kinds of GPU ({'; '.join(gpus)}), so hours and memory of "
+            "different trials do not compare."
+        )
+        yield Caveat(key="mixed-gpus", text=text)
 
 
 def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:

@@ -49,7 +49,12 @@ class Capacity:
         return num if self.limit is None else min(num, self.limit)
 
     def count_workers(self, job: Job) -> int:
-        """Workers of a job. An upstream classifier is built by one, however many a trial has."""
+        """Workers of a job. An upstream classifier is built by one, however many a trial has.
+
+        A job that has a GPU for itself counts as all the workers that could share it.
+        """
+        if job.alone and self.resources.shares_gpus:
+            return _count_on_one_gpu(self.resources.gpus_per_worker)
         by_one = job.asset is not None and job.asset.run is None
         return 1 if by_one else max(self.resources.workers, 1)
 
@@ -71,8 +76,17 @@ class Capacity:
         if share >= 1:
             num = min(num, math.floor(gpus / share + 1e-9))
         elif share > 0:
-            num = min(num, math.floor(gpus + 1e-9) * math.floor(1 / share + 1e-9))
+            num = min(num, math.floor(gpus + 1e-9) * _count_on_one_gpu(share))
         return num
+
+
+def _count_on_one_gpu(share: float) -> int:
+    return math.floor(1 / share + 1e-9)
+
+
+def gpus_to_reserve(job: Job, resources: ResourceSpec) -> float:
+    """What Ray reserves for each worker of a job: its share, or a whole GPU for a job alone."""
+    return 1.0 if job.alone and resources.shares_gpus else resources.gpus_per_worker
 
 
 def living_nodes() -> Nodes:

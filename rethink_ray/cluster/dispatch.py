@@ -7,11 +7,11 @@ their results and their ends.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from rethink_ray.cluster.recorder import Recorder
-from rethink_ray.records.types import Event, JobFailed, RunCut
+from rethink_ray.records.types import Event, JobFailed, RunCut, TrialEnded
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Decision, Job
 from rethink_ray.search.time_limit import JobGate
@@ -52,6 +52,8 @@ class Dispatcher:
     blocked: tuple[str, ...] = ()
     """Ids of jobs that are not tried again, because their processes died or vanished more often
     than the study's ``retries`` allow. As of the last ``update_status``."""
+    to_run_alone: set[str] = field(default_factory=set)
+    """Ids of jobs whose trial did not fit a GPU that it shared; they get one for themselves."""
     done: bool = False
     """Whether nothing is left to run, as of the last ``update_status``."""
     fault: BaseException | None = None
@@ -101,7 +103,18 @@ class Dispatcher:
         """
         busy_trials = {job.trial_id for job in self.running.values() if job.trial_id}
         jobs = (job for job in decision.jobs if job.job_id not in self.running)
-        return [job for job in jobs if job.trial_id not in busy_trials]
+        ready = [job for job in jobs if job.trial_id not in busy_trials]
+        return [replace(job, alone=True) if self._needs_own_gpu(job) else job for job in ready]
+
+    def _needs_own_gpu(self, job: Job) -> bool:
+        """Whether no other job may run on its GPU.
+
+        On a shared GPU a trial that did not fit is tried once more like that. An asset always has a
+        GPU for itself, because a refused one ends every trial that needs it.
+        """
+        if not self.decider.view.study.resources.shares_gpus:
+            return False
+        return job.asset is not None or job.job_id in self.to_run_alone
 
     def _first_with_room(self, ready: list[Job]) -> Job | None:
         running = self.running.values()
@@ -126,13 +139,32 @@ class Dispatcher:
         self.done, self.blocked = decision.done, decision.blocked
 
     def record(self, event: Event) -> None:
-        """Record an event of a running job: its start, a rung, an asset, or its trial's end."""
-        self.recorder.record(event)
+        """Record an event of a running job: its start, a rung, an asset, or its trial's end.
+
+        A trial that did not fit a shared GPU has not ended yet: other processes may have taken the
+        memory. It is tried again alone, and only how that attempt ends is recorded.
+        """
+        if job := self._find_job_to_try_alone(event):
+            self.to_run_alone.add(job.job_id)
+        else:
+            self.recorder.record(event)
+
+    def _find_job_to_try_alone(self, event: Event) -> Job | None:
+        """The running job of a trial that ended as infeasible, if others may use its GPU."""
+        if not isinstance(event, TrialEnded) or event.outcome != "infeasible":
+            return None
+        if not self.decider.view.study.resources.shares_gpus:
+            return None
+        trial_id = event.trial_id
+        jobs = self.running.values()
+        return next((job for job in jobs if job.trial_id == trial_id and not job.alone), None)
 
     def end_job(self, job_id: str) -> None:
-        """A job's process ended without an error. It counts as lost if results are missing."""
+        """A job's process ended without an error. It counts as lost if results are missing, unless
+        it is to be tried again alone."""
         job = self.running.get(job_id)
-        if job is not None and self.fault is None and not self._has_results(job):
+        runs_again = job is not None and job_id in self.to_run_alone and not job.alone
+        if job is not None and not runs_again and self.fault is None and not self._has_results(job):
             self.lose_job(job_id, "it ended without its results")
         self.running.pop(job_id, None)
 

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rethink_ray.cluster.capacity import gpus_to_reserve
 from rethink_ray.cluster.mailbox import Mailbox
 from rethink_ray.cluster.sync import build_stop_check, download_inputs, sync_events
 from rethink_ray.cluster.work import StopFile, decode_job, encode_job, last_line, run_job
@@ -62,7 +63,8 @@ def run_by_workers(job: Job, root: Path, stop: StopFile, uri: str = "") -> Itera
         "folder": str(Path.cwd()),
     }
     resources = job.run.resources
-    run = _BackgroundCall(lambda: _fit(job.job_id, settings, resources))
+    gpus = gpus_to_reserve(job, resources)
+    run = _BackgroundCall(lambda: _fit(job.job_id, settings, resources, gpus))
     num_read = 0
     ending_since: float | None = None
     while True:
@@ -177,22 +179,25 @@ class _BackgroundCall:
             self.error = error
 
 
-def _fit(job_id: str, settings: dict[str, Any], resources: ResourceSpec) -> None:
-    """One run of Ray Train. Each attempt has a new name: Ray Train would resume an old one."""
+def _fit(job_id: str, settings: dict[str, Any], resources: ResourceSpec, gpus: float) -> None:
+    """One run of Ray Train. Each attempt has a new name: Ray Train would resume an old one.
+
+    ``gpus``: what Ray reserves for each worker.
+    """
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
     per_worker: dict[str, float] = {"CPU": float(resources.cpus_per_worker)}
-    if resources.gpus_per_worker:
-        per_worker["GPU"] = resources.gpus_per_worker
+    if gpus:
+        per_worker["GPU"] = gpus
     with tempfile.TemporaryDirectory(prefix="rethink-ray-", ignore_cleanup_errors=True) as scratch:
         TorchTrainer(
             train_as_worker,
             train_loop_config=settings,
-            torch_config=TorchConfig(backend="nccl" if resources.gpus_per_worker else "gloo"),
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
             scaling_config=ScalingConfig(
                 num_workers=resources.workers,
-                use_gpu=resources.gpus_per_worker > 0,
+                use_gpu=gpus > 0,
                 resources_per_worker=per_worker,
             ),
             run_config=RunConfig(

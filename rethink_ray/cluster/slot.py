@@ -16,7 +16,7 @@ from typing import Any
 
 from ray import tune
 
-from rethink_ray.cluster.capacity import DRIVER_RESOURCE
+from rethink_ray.cluster.capacity import DRIVER_RESOURCE, gpus_to_reserve
 from rethink_ray.cluster.sync import build_stop_check, download_inputs, sync_events
 from rethink_ray.cluster.work import (
     StopFile,
@@ -61,7 +61,8 @@ class Slot(tune.Trainable):
         on a node that is not preempted if there are such nodes.
         """
         resources = ResourceSpec.model_validate_json(config["resources"])
-        if resources.workers >= 1 and decode_job(config["job"]).run is not None:
+        job = decode_job(config["job"])
+        if resources.workers >= 1 and job.run is not None:
             # no CPU, because workers may need all of them; Tune refuses {"CPU": 0} alone
             leader: dict[str, float] = {"memory": 1}
             if config["safe_nodes"]:
@@ -69,7 +70,7 @@ class Slot(tune.Trainable):
             return tune.PlacementGroupFactory([leader])
         bundle = {"CPU": float(resources.cpus_per_worker)}
         if resources.gpus_per_worker:
-            bundle["GPU"] = resources.gpus_per_worker
+            bundle["GPU"] = gpus_to_reserve(job, resources)
         return tune.PlacementGroupFactory([bundle])
 
     def setup(self, config: dict[str, Any]) -> None:

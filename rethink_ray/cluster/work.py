@@ -182,6 +182,7 @@ def encode_job(job: Job) -> str:
             "asset": job.asset.model_dump(mode="json") if job.asset else None,
             "models": job.models,
             "detections": job.detections,
+            "alone": job.alone,
         }
     )
 

@@ -17,7 +17,7 @@ from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.models.detection.rpn import RegionProposalNetwork, concat_box_prediction_layers
-from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image, roi_align
+from torchvision.ops import MultiScaleRoIAlign, batched_nms, clip_boxes_to_image, nms, roi_align
 from torchvision.ops._utils import convert_boxes_to_roi_format
 
 from rethink_ray.detection.box_coding import DeviceBoxCoder
@@ -119,7 +119,8 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
     def _suppress_overlaps(
         self, boxes: Tensor, scores: Tensor, levels: Tensor
     ) -> tuple[Tensor, Tensor]:
-        kept = batched_nms(boxes, scores, levels, self.nms_thresh)[: self.post_nms_top_n()]
+        kept = _suppress_by_level(boxes, scores, levels, self.nms_thresh)
+        kept = kept[: self.post_nms_top_n()]
         return boxes[kept], scores[kept]
 
     def _losses(
@@ -152,6 +153,21 @@ class ProposalNetwork(RegionProposalNetwork):  # type: ignore[misc]  # torchvisi
             "loss_objectness": entropy.masked_fill(~is_drawn, 0.0).sum() / divisor,
             "loss_rpn_box_reg": of_positives.sum() / divisor,
         }
+
+
+def _suppress_by_level(boxes: Tensor, scores: Tensor, levels: Tensor, nms_iou: float) -> Tensor:
+    """Returns what torchvision's ``batched_nms`` keeps, in its order.
+
+    For a GPU that copies a number there and waits for the copy; the shift of each level is the same
+    without.
+    """
+    kept: Tensor
+    if boxes.device.type == "cpu" or not len(boxes):
+        kept = batched_nms(boxes, scores, levels, nms_iou)
+    else:
+        shifts = levels.to(boxes) * (boxes.max() + 1)
+        kept = nms(boxes + shifts[:, None], scores, nms_iou)
+    return kept
 
 
 def _find_levels(anchor_indices: Tensor, num_anchors_per_level: Sequence[int]) -> Tensor:

@@ -39,6 +39,7 @@ ORDER = [
     "shared-start",
     "shared-labels",
     "mixed-machines",
+    "mixed-gpus",
     "uneven-pace",
     "unplanned",
     "thin-spread",

@@ -15,7 +15,7 @@ from rethink_ray.spec.study import Study
 PARAM = "param."
 """Prefix of a searched path's column."""
 MACHINE_COLUMNS = frozenset(
-    {"at", "host", "instruction_set", "peak_memory_bytes", "peak_memory_of"}
+    {"at", "host", "instruction_set", "gpu", "peak_memory_bytes", "peak_memory_of"}
     | {"seconds", "seconds_train", "seconds_score"}
 )
 """Columns that depend on when and where a study ran; the others depend on the study alone."""
@@ -46,6 +46,7 @@ RUNG_TAIL = pa.schema(
         ("peak_memory_bytes", pa.int64()),
         ("host", pa.string()),
         ("instruction_set", pa.string()),
+        ("gpu", pa.string()),
         ("at", pa.float64()),
         ("data_faults", pa.map_(pa.string(), pa.int64())),
     ]

@@ -189,6 +189,7 @@ def _rung_row(
             "peak_memory_bytes": rung.peak_memory_bytes,
             "host": rung.host,
             "instruction_set": rung.instruction_set,
+            "gpu": rung.gpu,
             "at": rung.at,
             "data_faults": list(_name_faults(rung).items()),
         }

@@ -109,6 +109,9 @@ class RungDone:
     version that counted no others."""
     host: str = ""
     instruction_set: str = ""
+    gpu: str = ""
+    """Name, memory, driver and CUDA of the GPU; of several workers that of rank 0. Empty: a CPU, or
+    an older version."""
     at: float = 0.0
 
 

@@ -29,6 +29,8 @@ class Job:
     """Folder below the root for the weights of every finished rung; None: they are not kept."""
     detections: str | None = None
     """Folder below the root for the detections of every finished rung in the report split."""
+    alone: bool = False
+    """Whether no other job may use its GPU, although jobs of the study share GPUs."""
 
     @property
     def trial(self) -> tuple[str, TrialConfig]:

@@ -212,7 +212,9 @@ class ResourceSpec(Spec):
     cpus_per_worker: PositiveInt = 1
     """CPUs, and threads, of each worker."""
     gpus_per_worker: Annotated[float, Field(ge=0)] = 0.0
-    """GPUs of each worker. A share of one GPU lets several trials use it."""
+    """The GPU of each worker: 1, or a share of one, so that several trials use it. Each of them
+    leaves 0.7 GB of its share to CUDA, and assets and trials that ran out of memory get a GPU for
+    themselves."""
     images_per_step: PositiveInt | None = None
     """Images of a worker in one forward pass. The gradient is that of the whole batch (stochastic
     depth draws anew for each pass), and the number is part of a trial's id. Null passes all images
@@ -225,12 +227,12 @@ class ResourceSpec(Spec):
     """GPUs use deterministic algorithms, so that training repeats bit for bit."""
 
     rules = (
-        Rule(  # Ray gives a share of one GPU, or whole ones
+        Rule(  # a process trains on one device
             key="gpus_per_worker",
-            broken=lambda resources: (
-                resources.gpus_per_worker > 1 and not resources.gpus_per_worker.is_integer()
-            ),
-            must="must be a part of one GPU or a whole number",
+            broken=lambda resources: resources.gpus_per_worker > 1,
+            must="must be one GPU or a part of one, because a worker trains on one",
+            remedy="For several GPUs in one trial set resources.workers to their number, and "
+            "resources.gpus_per_worker: 1.",
         ),
         Rule(  # NCCL refuses two ranks on one GPU
             key="gpus_per_worker",
@@ -239,6 +241,11 @@ class ResourceSpec(Spec):
             must="must be whole where workers share a trial",
         ),
     )
+
+    @property
+    def shares_gpus(self) -> bool:
+        """Whether other trials may use the GPU of a worker."""
+        return 0 < self.gpus_per_worker < 1
 
 
 class CheckpointSpec(Spec):

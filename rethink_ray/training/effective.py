@@ -39,6 +39,7 @@ from rethink_ray.training.effective_optimizer import (
     read_optimizer,
 )
 from rethink_ray.training.effective_start import describe_start, read_keep_classes
+from rethink_ray.training.gpus import describe_gpu
 from rethink_ray.training.live import Live
 from rethink_ray.training.precision import read_precision, use_precision
 from rethink_ray.training.price import Price
@@ -176,7 +177,7 @@ def describe(
 def environment(device: torch.device) -> dict[str, Any]:
     """Facts beside the recipe that can change the last bits of a result."""
     return {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "device": describe_gpu(device) or "cpu",
         "threads": torch.get_num_threads(),
         "instruction_set": instruction_set(),
         "torch": torch.__version__,

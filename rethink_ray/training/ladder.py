@@ -22,6 +22,7 @@ from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.checkpoint import save_checkpoint, sweep
 from rethink_ray.training.effective import instruction_set
 from rethink_ray.training.evaluate import score_split
+from rethink_ray.training.gpus import describe_gpu
 from rethink_ray.training.losses import require_finite
 from rethink_ray.training.machinery import Machinery
 from rethink_ray.training.memory import measure_peak_memory, start_counting
@@ -286,6 +287,7 @@ class _LadderRun:
             data_faults=machinery.count_met_faults(self.splits),
             host=platform.node(),
             instruction_set=instruction_set(),
+            gpu=describe_gpu(device),
             at=time.time(),
         )
 

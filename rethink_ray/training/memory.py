@@ -9,7 +9,19 @@ from rethink_ray.spec.errors import Infeasible, SpecError, explain
 from rethink_ray.spec.recipe import DetectorSpec
 from rethink_ray.spec.resolve import TrialConfig
 
-OUT_OF_MEMORY = ("can't allocate memory", "cannot allocate memory", "out of memory")
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "cannot allocate memory",
+    "out of memory",
+    "_status_alloc_failed",
+    "_device_allocation_failed",
+    "unable to find an engine",
+)
+"""Parts of messages, in small letters. cuBLAS and cuDNN say ``CUBLAS_STATUS_ALLOC_FAILED``,
+``CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED``, or that they found no engine to run a
+convolution: each one needed more working memory than was left."""
+CONTEXT_BYTES = 700_000_000
+"""What a process takes of a GPU beside the tensors: CUDA's context, and kernels that are loaded."""
 
 
 def measure_peak_memory(device: torch.device) -> int:
@@ -28,6 +40,27 @@ def start_counting(device: torch.device) -> None:
 def count_gpus() -> int:
     """CUDA devices that this process can use."""
     return torch.cuda.device_count()
+
+
+def share_for_tensors(gpus: float, gpu_bytes: int) -> float:
+    """The share of a GPU's memory that this process may fill with tensors.
+
+    A whole GPU is filled up to its end. Of a part of one, ``CONTEXT_BYTES`` stay free.
+
+    Example: a quarter of 16 GB is 4 GB, of which 3.3 GB are for tensors, a share of 0.206.
+
+    Raises:
+        SpecError: the part is no larger than ``CONTEXT_BYTES``.
+    """
+    if gpus >= 1:
+        return 1.0
+    share = gpus - CONTEXT_BYTES / gpu_bytes
+    if share <= 0:
+        must = f"must leave more than {CONTEXT_BYTES / 1e9:.1f} GB for each process"
+        came = f"{gpus:g} of a GPU of {gpu_bytes / 1e9:.1f} GB"
+        remedy = "Give each worker a larger part."
+        raise SpecError(explain("resources.gpus_per_worker", must, came, remedy))
+    return share
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -17,11 +17,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.memory import share_for_tensors
 
 _T = TypeVar("_T")
-
-SHARE_OF_MEMORY = 0.95
-"""A process may fill this much of its part of a GPU; CUDA itself needs the rest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +163,6 @@ def _device(gpus: float) -> torch.device:
     device = torch.device("cuda", torch.cuda.current_device())
     gc.collect()
     torch.cuda.empty_cache()
-    share = SHARE_OF_MEMORY * gpus if gpus < 1 else 1.0
-    torch.cuda.set_per_process_memory_fraction(share, device)
+    gpu_bytes = torch.cuda.get_device_properties(device).total_memory
+    torch.cuda.set_per_process_memory_fraction(share_for_tensors(gpus, gpu_bytes), device)
     return device

@@ -1,5 +1,6 @@
 """Caveats are found where they were planted, and only there."""
 
+import itertools
 from dataclasses import replace
 
 from rethink_ray.analysis.cell_caveats import find_range_end, find_shared_start
@@ -129,6 +130,23 @@ def test_a_slow_machine_makes_no_arm_dear() -> None:
     ]
     tables = build_tables(study, StudyState(events), planted.facts)
     assert "unequal-cost:full" not in _keys(derive_findings(tables))
+
+
+def test_gpus_of_two_kinds_are_named() -> None:
+    planted = Planted(build_study(), written(ROWS))
+
+    def keys_with(*gpus: str) -> dict[str, str]:
+        kinds = itertools.cycle(gpus)
+        events = [
+            replace(e, gpu=next(kinds)) if isinstance(e, RungDone) else e for e in planted.events()
+        ]
+        tables = build_tables(planted.study, StudyState(events), planted.facts)
+        return {c.key: c.text for c in derive_findings(tables).caveats}
+
+    assert "mixed-gpus" not in keys_with("")
+    assert "mixed-gpus" not in keys_with("H200, driver 1", "")  # an older version named none
+    mixed = keys_with("H200, driver 2", "H200, driver 1")["mixed-gpus"]
+    assert "(H200, driver 1; H200, driver 2)" in mixed
 
 
 def test_a_headline_carries_its_twins_difference_at_its_own_length() -> None:

@@ -50,7 +50,7 @@ def test_a_run_s_hours_are_its_stand_alone_updates_at_the_pace_of_its_replicates
 
 
 def test_gpus_and_workers_multiply_the_hours_and_name_them() -> None:
-    resources = {"workers": 2, "gpus_per_worker": 4}
+    resources = {"workers": 8, "gpus_per_worker": 1}
     findings = _findings(build_study(resources=resources))
     assert _at(findings, "scratch", 2.0).run_hours == pytest.approx(8 * 20.0 / 3600.0)
     sheet = next(s for s in cost_sheets(findings, Containment()) if s.title == "What a score costs")

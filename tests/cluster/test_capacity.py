@@ -1,10 +1,11 @@
 """Room in the cluster, counted place by place and node by node."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from rethink_ray.cluster.capacity import Capacity, Nodes, has_driver_nodes
+from rethink_ray.cluster.capacity import Capacity, Nodes, gpus_to_reserve, has_driver_nodes
 from rethink_ray.search.jobs import Job, asset_job
 from rethink_ray.spec.assets import ClassifierAsset
 from rethink_ray.spec.recipes import build_recipe
@@ -53,7 +54,7 @@ def asset() -> Job:
             2,
         ),  # 1.2 GPUs are two
         (({"CPU": 8.0, "GPU": 2.0},), {"gpus_per_worker": 0.25}, 8),
-        (({"CPU": 8.0, "GPU": 4.0}, {"CPU": 64.0}), {"gpus_per_worker": 2}, 2),
+        (({"CPU": 8.0, "GPU": 4.0}, {"CPU": 64.0}), {"gpus_per_worker": 1}, 4),
         (({"CPU": 8.0},), {"gpus_per_worker": 1}, 0),
         (({"memory": 1e9}, {}), {}, 0),
         ((), {}, 0),
@@ -73,6 +74,18 @@ def test_an_asset_takes_one_place_where_a_trial_takes_one_for_each_worker() -> N
     assert five.has_room([job(1), job(2)], asset())
     assert not five.has_room([job(1), job(2), asset()], asset())
     assert not five.has_room([job(1), asset(), asset()], job(2))
+
+
+def test_a_job_alone_on_a_shared_gpu_takes_every_place_of_it() -> None:
+    alone = replace(job(1), alone=True)
+    two_gpus = capacity(({"CPU": 16.0, "GPU": 2.0},), gpus_per_worker=0.25)
+    assert two_gpus.count_trials() == 8
+    assert two_gpus.has_room([job(n) for n in range(4)], alone)
+    assert not two_gpus.has_room([job(n) for n in range(5)], alone)
+    assert two_gpus.has_room([alone, *(job(n) for n in range(3))], job(3))
+    assert not two_gpus.has_room([alone, *(job(n) for n in range(4))], job(4))
+    assert gpus_to_reserve(alone, two_gpus.resources) == 1.0
+    assert gpus_to_reserve(job(1), two_gpus.resources) == 0.25
 
 
 def test_the_users_limit_counts_jobs_of_either_kind() -> None:

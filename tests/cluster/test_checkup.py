@@ -59,6 +59,7 @@ def test_a_named_cluster_is_asked_node_by_node(cluster: None, tmp_path: Path) ->
     assert checks["room"].detail == "2 trials at a time on 1 nodes"
     assert checks["nodes"].detail == "1 answer"
     assert checks["nodes: instruction set"].ok
+    assert "nodes: gpus" not in checks  # a study on CPUs
     assert checks["nodes: weights"].detail == "all there everywhere"
     assert len(checks["nodes: data"].detail.split()[0]) == 16, "the data set's fingerprint"
     assert checks["study folder"].detail.endswith("seen by 1 of 1 nodes")

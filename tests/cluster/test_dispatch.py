@@ -188,6 +188,57 @@ def test_a_job_that_is_lost_after_its_last_word_has_not_failed(start: Callable[.
     assert hand.dispatcher.done
 
 
+ON_SHARED_GPUS = {"gpus_per_worker": 0.25, "retries": 0}
+
+
+def end_infeasible(hand: Hand, job: Job) -> None:
+    assert job.trial_id is not None
+    end = TrialEnded(trial_id=job.trial_id, outcome="infeasible", reason="out of memory")
+    hand.dispatcher.record(end)
+    hand.dispatcher.end_job(job.job_id)
+
+
+def test_a_trial_that_does_not_fit_a_shared_gpu_is_tried_again_alone_before_it_counts(
+    start: Callable[..., Hand],
+) -> None:
+    hand = start(resources=ON_SHARED_GPUS, arms={"scratch": {}}, regimes={"full": {"images": 6}})
+    fits_alone, never_fits = hand.take(), hand.take()
+    assert not fits_alone.alone
+    end_infeasible(hand, fits_alone)
+    end_infeasible(hand, never_fits)
+    state = hand.dispatcher.recorder.state
+    assert not state.ended
+    again, last = hand.take(), hand.take()
+    assert (again.job_id, again.alone) == (fits_alone.job_id, True)
+    assert (last.job_id, last.alone) == (never_fits.job_id, True)
+    hand.finish(again)
+    end_infeasible(hand, last)
+    assert set(state.ended) == {never_fits.trial_id}
+    assert not [e for e in hand.directory.log.read() if isinstance(e, JobFailed)]
+    hand.run()
+    hand.dispatcher.update_status()
+    assert hand.dispatcher.done
+
+
+def test_an_asset_has_a_gpu_for_itself(start: Callable[..., Hand]) -> None:
+    hand = start(resources=ON_SHARED_GPUS)
+    hand.slots = 20
+    jobs = [job for _ in range(20) if isinstance(job := hand.dispatcher.next_job(), Job)]
+    assert {job.asset is not None for job in jobs} == {True, False}
+    assert all(job.alone == (job.asset is not None) for job in jobs)
+    assert decode_job(encode_job(jobs[0])).alone == jobs[0].alone
+
+
+@pytest.mark.parametrize("gpus", [0.0, 1.0])
+def test_without_shared_gpus_a_trial_that_does_not_fit_has_ended(
+    start: Callable[..., Hand], gpus: float
+) -> None:
+    hand = start(resources={"gpus_per_worker": gpus})
+    job = next(j for j in iter(hand.take, None) if j.trial_id is not None)
+    end_infeasible(hand, job)
+    assert set(hand.dispatcher.recorder.state.ended) == {job.trial_id}
+
+
 def test_resume_tries_a_blocked_job_again(start: Callable[..., Hand]) -> None:
     hand = start(resources={"retries": 0}, arms={"scratch": {}}, regimes={"full": {"images": 6}})
     hand.dispatcher.lose_job(hand.take().job_id, "killed")

@@ -1,5 +1,6 @@
 """A slot's steps, called by hand: what reaches the driver, and what ends the process."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import pytest
 from micro_study import start_micro
 
 from rethink_ray.cluster.slot import EVENT, USER_ERROR, JobFault, Slot
-from rethink_ray.cluster.work import StopFile, decode_error, encode_job
+from rethink_ray.cluster.work import StopFile, decode_error, decode_job, encode_job
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.log import decode_line
 from rethink_ray.records.types import JobStarted, RungDone, TrialEnded
@@ -123,7 +124,7 @@ def test_a_stop_file_is_seen_once_it_is_there(tmp_path: Path) -> None:
 def test_a_job_of_several_workers_leaves_the_cpus_to_them(tmp_path: Path) -> None:
     job = encode_job(first_job(scratch_only(tmp_path)))
 
-    def asks(safe_nodes: bool = False, **resources: Any) -> list[dict[str, float]]:
+    def asks(job: str = job, safe_nodes: bool = False, **resources: Any) -> list[dict[str, float]]:
         config = {
             "job": job,
             "resources": ResourceSpec(**resources).model_dump_json(),
@@ -133,6 +134,8 @@ def test_a_job_of_several_workers_leaves_the_cpus_to_them(tmp_path: Path) -> Non
 
     assert asks(cpus_per_worker=2) == [{"CPU": 2.0}]
     assert asks(gpus_per_worker=0.5) == [{"CPU": 1.0, "GPU": 0.5}]
+    alone = encode_job(replace(decode_job(job), alone=True))
+    assert asks(alone, gpus_per_worker=0.5) == [{"CPU": 1.0, "GPU": 1.0}]
     assert asks(workers=2) == [{"memory": 1}]
-    assert asks(True, workers=2) == [{"memory": 1, "rethink_driver": 0.001}]
-    assert asks(True) == [{"CPU": 1.0}]
+    assert asks(safe_nodes=True, workers=2) == [{"memory": 1, "rethink_driver": 0.001}]
+    assert asks(safe_nodes=True) == [{"CPU": 1.0}]

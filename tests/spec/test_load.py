@@ -85,6 +85,7 @@ BAD = [
     ("data.dataset", "coco", ["data.root"]),
     ("regimes.full.images", "-3", ["regimes.full.images", "-3"]),
     ("resources.gpus_per_worker", "1.5", ["resources.gpus_per_worker", "1.5"]),
+    ("resources.gpus_per_worker", "2", ["resources.gpus_per_worker", "resources.workers"]),
     ("resources", "{workers: 2, gpus_per_worker: 0.5}", ["resources.gpus_per_worker", "0.5"]),
     ("arms.a/b", "{}", ["arms", "a/b"]),
 ]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.doctor.cluster_checks import examine_ray
+from rethink_ray.cluster.doctor.compiler import check_compiler, describe_compiler, is_compiled
+from rethink_ray.cluster.doctor.shared_memory import free_shared_memory
 from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.cluster.ray_session import available_cpus
 from rethink_ray.records.store import is_uri
@@ -17,7 +19,7 @@ from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
 
 SHARED_MEMORY_BYTES = 512 * 2**20
-"""Ray's object store (200 MB) and the batches of loader workers are in shared memory."""
+"""For a study that is not named: Ray's object store (200 MB), and batches of small pictures."""
 SCRATCH_BYTES = 2**30
 """Free disk that Ray's logs and sockets need."""
 CGROUP = Path("/sys/fs/cgroup")
@@ -37,16 +39,18 @@ def examine(
     """
     at_uri = is_uri(where)
     folder = working_folder(str(where)) if at_uri else Path(where or ".")
-    yield from _machine()
+    yield from _machine(study)
     yield from _python()
     yield check_gpus(study, address)
     yield _backends(study)
     if study is not None:
+        if address is None and is_compiled(study):
+            yield check_compiler((platform.node(), describe_compiler()))
         yield from examine_study(study, address=address, folder=folder)
     yield from examine_ray(study, address, None if at_uri or where is None else folder)
 
 
-def _machine() -> Iterator[Check]:
+def _machine(study: Study | None) -> Iterator[Check]:
     cpus = available_cpus()
     yield Check(name="cpus", ok=True, detail=f"{cpus} on {platform.node()}")
     memory = _memory_bytes()
@@ -54,12 +58,13 @@ def _machine() -> Iterator[Check]:
     yield build_check(
         "memory", f"{gib(memory)} free", memory >= MEMORY_BYTES_PER_SLOT * cpus, remedy
     )
-    for name, path, needed, remedy in (
-        ("shared memory", "/dev/shm", SHARED_MEMORY_BYTES, "a container needs --shm-size=1g"),
-        ("scratch", tempfile.gettempdir(), SCRATCH_BYTES, "set TMPDIR to a larger folder"),
-    ):
-        free = shutil.disk_usage(path).free if Path(path).exists() else 0
-        yield build_check(name, f"{gib(free)} free", free >= needed, remedy)
+    if study is None:
+        free = free_shared_memory()
+        remedy = "a container needs --shm-size=1g"
+        yield build_check("shared memory", f"{gib(free)} free", free >= SHARED_MEMORY_BYTES, remedy)
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    remedy = "set TMPDIR to a larger folder"
+    yield build_check("scratch", f"{gib(free)} free", free >= SCRATCH_BYTES, remedy)
 
 
 def _python() -> Iterator[Check]:

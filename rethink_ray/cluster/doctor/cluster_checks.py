@@ -9,6 +9,7 @@ from typing import Any
 
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE, Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.doctor.check import Check, build_check, try_check
+from rethink_ray.cluster.doctor.compiler import check_compiler, describe_compiler, is_compiled
 from rethink_ray.cluster.doctor.study_checks import check_backbones, check_weights
 from rethink_ray.cluster.ray_session import address_of_head, ray_session, set_switches
 from rethink_ray.spec.errors import RethinkError
@@ -158,6 +159,7 @@ def _each_node(study: Study | None, folder: Path | None) -> Iterator[Check]:
         "torch": "install the same lock file on every node",
         "rethink-ray": "install the same version on every node",
         "instruction set": "use nodes of one kind, or numbers do not repeat bit for bit on them",
+        "gpus": "use GPUs of one kind with one driver, or findings carry a caveat",
         "data": "put the same files under the same path on every node",
         "weights": "copy the files to the nodes that lack them",
         "backbones": "install the same code on every node, or jobs are refused there",
@@ -166,6 +168,8 @@ def _each_node(study: Study | None, folder: Path | None) -> Iterator[Check]:
         by_host = {node["host"]: str(node[name]) for node in answers if node[name]}
         if by_host:
             yield compare_nodes(name, by_host, remedy)
+    if compilers := {node["host"]: str(node["compiler"]) for node in answers if node["compiler"]}:
+        yield check_compiler(*compilers.items())
     if probe is not None:
         blind = sorted(node["host"] for node in answers if not node["sees"])
         fact = f"{folder}: seen by {len(answers) - len(blind)} of {len(answers)} nodes"
@@ -231,11 +235,23 @@ def describe_node(study: str | None, probe: str | None) -> dict[str, Any]:
         "torch": torch.__version__,
         "rethink-ray": version("rethink-ray"),
         "instruction set": torch.backends.cpu.get_cpu_capability(),
+        **_describe_gpus(study),
         "sees": probe is None or Path(probe).exists(),
         "data": _describe_data(study) if study else "",
         "weights": _describe_weights(study) if study else "",
         "backbones": _describe_backbones(study) if study else "",
     }
+
+
+def _describe_gpus(study: str | None) -> dict[str, str]:
+    """The node's kinds of GPU, and what it compiles with; empty if it needs or has none."""
+    from rethink_ray.training.gpus import list_gpus
+
+    checked = Study.model_validate_json(study) if study else None
+    has_use = checked is None or checked.resources.gpus_per_worker > 0
+    gpus = list_gpus() if has_use else ()
+    compiles = bool(gpus) and checked is not None and is_compiled(checked)
+    return {"gpus": "; ".join(gpus), "compiler": describe_compiler() if compiles else ""}
 
 
 def _describe_data(study: str) -> str:

@@ -8,7 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rethink_ray.cluster.capacity import Capacity
 from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
+from rethink_ray.cluster.doctor.shared_memory import check_shared_memory, free_shared_memory
 from rethink_ray.cluster.ray_session import available_cpus, cpus_of
 from rethink_ray.spec.assets import upstream_classes_of
 from rethink_ray.spec.backbone_code import code_of, own_backbones_of
@@ -42,6 +44,8 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
     data = _data(study)
     yield data
     yield _faults(study, data)
+    if address is None:
+        yield _shared_memory(study, data)
     yield from check_weights(study)
     yield from check_backbones(study)
     yield _disk(study, folder, data)
@@ -51,6 +55,30 @@ def _slots(study: Study) -> Check:
     cpus, needed = available_cpus(), cpus_of(study.resources)
     remedy = "lower resources.cpus_per_worker or workers, or name a cluster with --address"
     return build_check("slots", f"{cpus // needed} jobs at a time", needed <= cpus, remedy)
+
+
+def _shared_memory(study: Study, data: Check) -> Check:
+    """Whether ``/dev/shm`` is large enough for the jobs that run here at a time."""
+    from rethink_ray.training.memory import count_gpus
+
+    node = {"CPU": float(available_cpus()), "GPU": float(count_gpus())}
+    room = Capacity(study.resources).count_room_on(node)
+    slots = max(1, room // max(study.resources.workers, 1))
+    try:
+        largest_hw = _find_largest_picture(study) if study.resources.loader_workers else (1, 1)
+    except (RethinkError, OSError) as error:
+        return _fail_once("shared memory", error, data)
+    return check_shared_memory(study, free_shared_memory(), slots, largest_hw)
+
+
+def _find_largest_picture(study: Study) -> tuple[int, int]:
+    """Height and width of the training picture with the most pixels."""
+    from rethink_ray.data.splits import open_split
+
+    index = open_split(study.data, "train")
+    heights, widths = index.image_column("height"), index.image_column("width")
+    largest = int((heights.astype("int64") * widths).argmax())
+    return int(heights[largest]), int(widths[largest])
 
 
 def _images_at_once(study: Study) -> Check:
