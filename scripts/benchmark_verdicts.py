@@ -1,0 +1,50 @@
+"""What a verdict costs: the same question answered by this program and by three ways without it.
+
+    python scripts/benchmark_verdicts.py [--surfaces 20] [--figure docs/figures/verdicts.png]
+    python scripts/benchmark_verdicts.py --live [--seeds 5]
+
+The question: three arms, two regimes, schedules of 2x, 4x and 6x: is each arm above the first one,
+equal to it, or below? That makes twelve verdicts on each of the planted surfaces
+(``verdicts/surfaces.py``), of which every policy may leave open what it cannot decide, by one rule
+(``verdicts/one_rule.py``). It ends with 0 whatever comes out: it is a measurement.
+
+``--live`` trains detectors on drawn shapes instead, with this program and with Ray Tune.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from verdicts.figure import draw_figure
+from verdicts.program import answer_by_program
+from verdicts.rivals import answer_by_rivals
+from verdicts.surfaces import draw_surfaces
+from verdicts.tables import all_tables
+from verdicts.tally import Tally
+
+
+def run_policies(num: int) -> Tally:
+    """Every policy at every budget on ``num`` surfaces of each kind."""
+    tally = Tally()
+    for surface in draw_surfaces(num):
+        tally.add(surface, [*answer_by_program(surface), *answer_by_rivals(surface)])
+    return tally
+
+
+def main() -> None:
+    """Print the tables and draw the figure."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--surfaces", type=int, default=20, help="of each of the 12 kinds")
+    parser.add_argument("--figure", type=Path, help="where to draw it; nowhere if left out")
+    asked = parser.parse_args()
+    began = time.process_time()
+    tally = run_policies(asked.surfaces)
+    print(f"# What a verdict costs\n\n{time.process_time() - began:.0f} s of CPU")
+    for line in all_tables(tally):
+        print(line)
+    if asked.figure:
+        draw_figure(tally, asked.figure)
+
+
+if __name__ == "__main__":
+    main()
