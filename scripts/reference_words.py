@@ -48,8 +48,11 @@ SOURCES = {
     "Training Durations",
     "He et al. 2017": "Mask R-CNN",
     "He et al. 2018": "Rethinking ImageNet Pre-training",
+    "Hwang et al. 1990": "Group Sequential Designs Using a Family of Type I Error "
+    "Probability Spending Functions",
     "Kumar et al. 2022": "Fine-Tuning can Distort Pretrained Features and Underperform "
     "Out-of-Distribution",
+    "Lan & DeMets 1983": "Discrete Sequential Boundaries for Clinical Trials",
     "Li et al. 2021": "Rethinking Training from Scratch for Object Detection",
     "Li et al. 2022": "Exploring Plain Vision Transformer Backbones for Object Detection (ViTDet)",
     "Lin et al. 2017": "Feature Pyramid Networks for Object Detection (pyramid and box head), and "

@@ -34,7 +34,10 @@ NAMES = {
     "claims": "NAME",
 }
 """Keys whose sub-keys the study names itself -> what stands for such a name here."""
-SHARED = ("arms.NAME.search.PATH", "schedule.decay", "data.upstream_detection")
+SHARED = (
+    *("arms.NAME.search.PATH", "budget.searches"),
+    *("schedule.decay", "data.upstream_detection"),
+)
 """Groups that are described elsewhere on the page."""
 REPEATED = {"direct.optimizer": "optimizer", "direct.augment": "augment"}
 """Groups of the recipe that stand in it twice -> the path where they are described."""

@@ -17,6 +17,8 @@ COMPARES_STUDIES = PACKAGE / "protocol" / "extension.py"
 MOST_ROOMS = 3
 OPTIONS = (
     "budget.searches",
+    "budget.num_searches",
+    "budget.sequential",
     "budget.audit",
     "budget.keep",
     "replicate.vary",
@@ -37,7 +39,7 @@ OPTIONS = (
     "data.frequency",
 )
 IN_PROTOCOL = (
-    "budget.searches",
+    "budget.num_searches",
     "budget.audit",
     "replicate.vary",
     "schedule.converged",

@@ -170,7 +170,7 @@ def _find_next(given: SectionInput, answers: Iterable[RegimeAnswer]) -> NextStep
 
 def _num_values_asked(study: Study) -> int:
     searches = num_searches(study)
-    return searches if searches > 1 else study.budget.replicates
+    return searches if searches > 1 else study.budget.num_replicates
 
 
 def estimate_more_hours(given: SectionInput, num: int) -> float | None:

@@ -47,7 +47,7 @@ def find_few_replicates(study: Study, result: CellResult) -> Iterator[Caveat]:
         text = f"fewer than {MIN_REPLICATES} {unit}, so no interval, at {where}.{more}"
         yield _of_cell("few-replicates", result, text)
     waiting = {p.length: p.waiting for p in result.points if p.waiting}
-    if waiting and study.budget.replicates:
+    if waiting and study.budget.num_replicates:
         where = listed([f"{times(length)} ({n})" for length, n in waiting.items()])
         yield _of_cell("unfinished", result, f"replicates still to run at {where}.")
 

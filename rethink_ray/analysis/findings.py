@@ -278,7 +278,7 @@ def _missing(
     replicates = sum(
         _replicates_waiting(result)
         if result.points
-        else study.budget.replicates * len(open_ones[cell])
+        else study.budget.num_replicates * len(open_ones[cell])
         for cell, result in results.items()
     )
     parts = [counted(trials, "search trial")] if trials else []

@@ -125,7 +125,7 @@ def _power(
 def num_values(study: Study) -> int:
     """Values an arm will have at a length: replicates of one search's best, or searches."""
     searches = num_searches(study)
-    return searches if searches > 1 else study.budget.replicates
+    return searches if searches > 1 else study.budget.num_replicates
 
 
 def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterator[str]:

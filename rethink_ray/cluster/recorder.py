@@ -66,7 +66,7 @@ class Recorder:
         self.record(
             Resumed(
                 trials=study.budget.trials,
-                replicates=study.budget.replicates,
+                replicates=study.budget.num_replicates,
                 searches=num_searches(study),
                 lengths=study.schedule.lengths or (),
             )

@@ -28,7 +28,7 @@ def resume_lines(directory: StudyDirectory, before: Study) -> list[str]:
         budget = before.budget
         lines.append(
             f"budget per cell: {budget.trials} -> {study.budget.trials} trials, "
-            f"{budget.replicates} -> {study.budget.replicates} replicates"
+            f"{budget.num_replicates} -> {study.budget.num_replicates} replicates"
             + _describe_searches(num_searches(before), num_searches(study))
             + (f"; ladder {ladder}" if ladder else "")
         )

@@ -136,7 +136,7 @@ def _update_lines(study: Study, plan: Plan) -> Iterator[str]:
     yield line
     least, most = plan.steps_range
     if least < most:
-        num = study.budget.replicates
+        num = study.budget.num_replicates
         yield f"at least {least:,}, at most {most:,} updates:"
         yield (
             f"  each best configuration gets {plural(num, 'replicate')}, and one may be "

@@ -101,7 +101,7 @@ def find_detectable(study: Study, request: DesignRequest) -> tuple[float, float]
     largest = max(num for name, num in families.items() if name in CORRECTED)
     searches = num_searches(study)
     noise = request.noise.between_searches() if searches > 1 else request.noise
-    num = searches if searches > 1 else study.budget.replicates
+    num = searches if searches > 1 else study.budget.num_replicates
     rule = rule_of("above", study.margin, apart_by=largest)
     low, high = (
         Simulation(noise=sd, seed=0).find_smallest(2, num, rule) for sd in (noise.low, noise.high)

@@ -73,12 +73,12 @@ class CellRules:
     @property
     def num_replicates(self) -> int:
         """Replicates of each incumbent."""
-        return self.study.budget.replicates
+        return self.study.budget.num_replicates
 
 
 def num_searches(study: Study) -> int:
     """How many independent searches each cell has."""
-    return study.budget.searches
+    return study.budget.num_searches
 
 
 def searches_of_cell(study: Study, cell: Cell) -> tuple[Cell, ...]:

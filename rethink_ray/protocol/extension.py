@@ -13,6 +13,7 @@ from rethink_ray.spec.check import check_study
 from rethink_ray.spec.errors import Explanation, SpecError, explain
 from rethink_ray.spec.hashing import digest_of
 from rethink_ray.spec.resolve import cells_of, keep_of, lengths_of, space_of
+from rethink_ray.spec.sequential import SequentialReplicates
 from rethink_ray.spec.settings import LENGTH_PATH
 from rethink_ray.spec.study import Study
 
@@ -29,7 +30,8 @@ FREE = (
     ("checkpoints",),
 )
 """Keys outside the fingerprint. ``keep`` may only grow at its end, which ``extend`` ensures. The
-folder of the data may differ from machine to machine; their content is in the facts."""
+folder of the data may differ from machine to machine; their content is in the facts. Numbers that
+wait for a decision (``replicates: {from, to, until}``) are inside: the looks are fixed."""
 
 
 ABSENT = "left out"
@@ -84,6 +86,8 @@ def _fixed_keys(study: Study) -> dict[str, Any]:
         for group in groups:
             inner = inner[group]
         inner.pop(leaf, None)
+    for key, planned in _sequential_budgets(study).items():
+        tree["budget"][key] = planned.model_dump(mode="json", exclude={"extended_to"})
     if study.resources.images_per_step is None:
         del tree["resources"]["images_per_step"]
     if study.resources.gpus_per_worker:
@@ -109,6 +113,12 @@ def _fixed_keys(study: Study) -> dict[str, Any]:
     return tree
 
 
+def _sequential_budgets(study: Study) -> dict[str, SequentialReplicates]:
+    """``replicates`` or ``searches`` -> the number that waits for a decision, if one does."""
+    budgets = {"replicates": study.budget.replicates, "searches": study.budget.searches}
+    return {key: b for key, b in budgets.items() if isinstance(b, SequentialReplicates)}
+
+
 def extend(
     study: Study,
     *,
@@ -123,8 +133,9 @@ def extend(
     Args:
         study: as it was last continued.
         trials: search trials per cell, old ones included.
-        replicates: replicates per incumbent, old ones included.
-        searches: searches per cell, old ones included.
+        replicates: replicates per incumbent, old ones included. Where they wait for a decision,
+            the arms that the last look left open run on to this number.
+        searches: searches per cell, likewise.
         lengths: the whole new ladder, or only the lengths to append to it.
         keep: for each length of the new ladder; None: new lengths keep as many as the last old one.
 
@@ -133,12 +144,12 @@ def extend(
     """
     budget = study.budget
     _refuse_less("trials", trials, budget.trials)
-    _refuse_less("replicates", replicates, budget.replicates)
-    _refuse_less("searches", searches, budget.searches)
+    _refuse_less("replicates", replicates, budget.num_replicates)
+    _refuse_less("searches", searches, budget.num_searches)
     ladder = None if lengths is None else _longer(study, tuple(float(x) for x in lengths))
     longer_by = 0 if ladder is None else len(ladder) - len(_ladder(study))
     requested = {"trials": trials, "replicates": replicates, "searches": searches}
-    larger = {k: getattr(budget, k) if num is None else num for k, num in requested.items()}
+    larger = {k: _enlarge(getattr(budget, k), num) for k, num in requested.items()}
     if not longer_by and all(getattr(budget, k) == num for k, num in larger.items()):
         return study
     pinned = _pinned_keep(study)
@@ -239,8 +250,8 @@ def _merge_budgets(current: Study, from_file: Study) -> Study:
     larger = extend(
         current,
         trials=max(current.budget.trials, from_file.budget.trials),
-        replicates=max(current.budget.replicates, from_file.budget.replicates),
-        searches=max(current.budget.searches, from_file.budget.searches),
+        replicates=max(current.budget.num_replicates, from_file.budget.num_replicates),
+        searches=max(current.budget.num_searches, from_file.budget.num_searches),
         lengths=new if longer else None,
         keep=keep if longer else None,
     )
@@ -257,6 +268,18 @@ def _merge_budgets(current: Study, from_file: Study) -> Study:
 def _ladder(study: Study) -> tuple[float, ...]:
     """The ladder that most cells share: the study's own, or its first cell's."""
     return study.schedule.lengths or lengths_of(study, cells_of(study)[0])
+
+
+def _enlarge(
+    current: int | SequentialReplicates, requested: int | None
+) -> int | SequentialReplicates:
+    """A number of the budget at a larger value; the looks of a sequential one stay as they are."""
+    if requested is None:
+        return current
+    if isinstance(current, int):
+        return requested
+    extended = requested if requested > current.to else None
+    return current.model_copy(update={"extended_to": extended})
 
 
 def _refuse_less(name: str, requested: int | None, current: int) -> None:

@@ -15,9 +15,11 @@ from typing import Any
 
 from rethink_ray.records.types import (
     AssetDone,
+    ComparisonState,
     Event,
     JobFailed,
     JobStarted,
+    LookTaken,
     Member,
     Resumed,
     RoundProposed,
@@ -37,6 +39,7 @@ EVENT_KINDS: dict[str, type[Any]] = {
     "job_failed": JobFailed,
     "resumed": Resumed,
     "run_cut": RunCut,
+    "look_taken": LookTaken,
 }
 """The key ``event`` of a line -> its type (not ``kind``, which assets have already)."""
 _KIND_OF = {event: kind for kind, event in EVENT_KINDS.items()}
@@ -175,7 +178,10 @@ def decode(content: Mapping[str, Any]) -> Event:
     event = EVENT_KINDS[values.pop("event")]
     if event is RoundProposed:
         values["members"] = tuple(_decode_member(member) for member in values["members"])
-    for key in ("lengths", "waiting"):
+    if event is LookTaken:
+        states = values["comparisons"]
+        values["comparisons"] = tuple(ComparisonState(**state) for state in states)
+    for key in ("lengths", "waiting", "running"):
         if key in values:
             values[key] = tuple(values[key])
     if "metrics" in values:

@@ -12,6 +12,7 @@ from rethink_ray.records.types import (
     Event,
     JobFailed,
     JobStarted,
+    LookTaken,
     Member,
     Purpose,
     Resumed,
@@ -39,6 +40,8 @@ class StudyState:
         self.started: dict[str, JobStarted] = {}
         self.resumed: list[Resumed] = []
         self.cuts: list[RunCut] = []
+        self.looks: dict[int, LookTaken] = {}
+        """Number of a look -> the look."""
         for event in events:
             self.add(event)
 
@@ -52,6 +55,7 @@ class StudyState:
         copied.assets, copied.failures = dict(self.assets), Counter(self.failures)
         copied.last_failure, copied.started = dict(self.last_failure), dict(self.started)
         copied.resumed, copied.cuts = list(self.resumed), list(self.cuts)
+        copied.looks = dict(self.looks)
         return copied
 
     def add(self, event: Event) -> bool:
@@ -73,6 +77,8 @@ class StudyState:
             case JobStarted():
                 self.started[event.job_id] = event
                 new = False
+            case LookTaken():
+                new = self.looks.setdefault(event.number, event) is event
             case RunCut():
                 self.cuts.append(event)
                 new = False

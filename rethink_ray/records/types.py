@@ -16,6 +16,9 @@ Purpose = Literal["search", "replicate"]
 Outcome = Literal["diverged", "infeasible", "misconfigured", "refused"]
 """How the method itself ended a trial (``refused``: its asset was not fit to start from)."""
 
+ComparisonVerdict = Literal["open", "supported", "contradicted", "equivalent", "futile"]
+"""``futile``: more replicates up to the last look have no chance to decide it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
@@ -166,6 +169,43 @@ class RunCut:
     at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonState:
+    """What the looks so far say about one primary comparison."""
+
+    key: str
+    """Names the comparison among those of its study."""
+    verdict: ComparisonVerdict
+    decided_at: int | None = None
+    """Replicates at the look that decided it; ``None``: it is open."""
+    p_value: float | None = None
+    """The p value there, or at the last look; ``None``: it could not be tested."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookTaken:
+    """All replicates up to one number are in, and were looked at before any further one ran."""
+
+    number: int
+    """Number of the look in its study, from zero."""
+    replicates: int
+    """Replicates of each arm that ran up to this look; searches, where these are added."""
+    comparisons: tuple[ComparisonState, ...]
+    """Every primary comparison, in the order of the study."""
+    running: tuple[str, ...]
+    """``regime/arm`` of the cells that run on to the next look."""
+    at: float = 0.0
+    """Unix time, seconds. No decision reads it."""
+
+
 Event = (
-    RoundProposed | JobStarted | RungDone | TrialEnded | AssetDone | JobFailed | Resumed | RunCut
+    RoundProposed
+    | JobStarted
+    | RungDone
+    | TrialEnded
+    | AssetDone
+    | JobFailed
+    | Resumed
+    | RunCut
+    | LookTaken
 )

@@ -115,7 +115,7 @@ def forecast(outlook: Outlook) -> Forecast:
         runs += [_simulate(outlook, whole, pretend_metrics, n) for n in range(1, NUM_DRAWS)]
     expected = _mean_hours(runs)
     least, most = expected, expected
-    if outlook.study.budget.replicates and len(runs[0].lengths) > 1:
+    if outlook.study.budget.num_replicates and len(runs[0].lengths) > 1:
         least = _mean_hours([_simulate(outlook, whole, _pretend_one_best, 0)])
         most = _mean_hours([_simulate(outlook, whole, _pretend_many_best, 0)])
     if may_end_early(outlook.study):

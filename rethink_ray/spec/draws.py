@@ -20,7 +20,7 @@ def list_planned_draws(study: Study) -> tuple[int, ...]:
     """The draws of a regime's images that replicates are to train on; none if all share one."""
     if "subset" not in study.replicate.vary:
         return ()
-    searches, replicates = range(study.budget.searches), range(study.budget.replicates)
+    searches, replicates = range(study.budget.num_searches), range(study.budget.num_replicates)
     return tuple(draw_of(search, number) for search in searches for number in replicates)
 
 

@@ -18,6 +18,7 @@ from rethink_ray.spec.older_records import fill_first_config
 from rethink_ray.spec.recipe import Spec
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import ExportedConfig
+from rethink_ray.spec.rules.rule import BROKEN_RULE
 from rethink_ray.spec.settings import (
     FORMER_PATHS,
     explain_field,
@@ -34,7 +35,10 @@ from rethink_ray.spec.yaml_text import parse_yaml
 _T = TypeVar("_T", bound=Spec)
 _log = logging.getLogger(__name__)
 
-UNION_BRANCHES = {"CopyFrom", "HoldoutSpec", "TeacherFile", "str", "int", "float", "bool"}
+UNION_BRANCHES = {
+    *("CopyFrom", "HoldoutSpec", "SequentialReplicates", "TeacherFile"),
+    *("str", "int", "float", "bool"),
+}
 """Names of union branches in the locations of pydantic's errors."""
 
 
@@ -175,7 +179,10 @@ def _read_yaml(path: Path) -> tuple[str, dict[str, Any]]:
 
 
 def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """One error per key: of the errors of a union, the one that lies deepest."""
+    """One error per key: of the errors of a union, the one that lies deepest.
+
+    A branch whose rule is broken fits in all else, so its error goes before those of equal depth.
+    """
     paths = [_clean(error["loc"]) for error in errors]
     groups = {tuple(path[:depth]) for path in paths for depth in range(len(path))}
     deepest: dict[str, ErrorDetails] = {}
@@ -183,10 +190,14 @@ def _relevant(errors: list[ErrorDetails]) -> list[ErrorDetails]:
         if tuple(_clean(error["loc"])) in groups:
             continue  # another branch of a union has met the key inside
         key = ".".join(_clean(error["loc"])[:3])
-        if key not in deepest or len(error["loc"]) > len(deepest[key]["loc"]):
+        if key not in deepest or _depth_of(error) > _depth_of(deepest[key]):
             deepest[key] = error
     unknown = [e for e in errors if e["type"] == "extra_forbidden"]
     return unknown or list(deepest.values())
+
+
+def _depth_of(error: ErrorDetails) -> tuple[int, bool]:
+    return len(error["loc"]), error["type"] == BROKEN_RULE
 
 
 def _clean(loc: tuple[int | str, ...]) -> list[str]:

@@ -45,8 +45,9 @@ class Spec(BaseModel):
         schema = handler(core_schema)
         properties = handler.resolve_ref_schema(schema).get("properties", {})
         for name, sentence in read_field_docstrings(cls).items():
-            if name in properties:
-                properties[name]["description"] = sentence
+            key = cls.model_fields[name].alias or name
+            if key in properties:
+                properties[key]["description"] = sentence
         return schema
 
 

@@ -55,7 +55,7 @@ def searches_of(study: Study) -> tuple[Cell, ...]:
 
     Searches of cells that were added come last.
     """
-    numbers = range(study.budget.searches)
+    numbers = range(study.budget.num_searches)
     searches = [Cell(c.regime, c.arm, number) for number in numbers for c in cells_of(study)]
     return _put_added_last(study, searches)
 

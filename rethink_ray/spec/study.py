@@ -8,7 +8,8 @@ from pydantic import Field, PrivateAttr, model_validator
 from rethink_ray.spec.claim import Claim
 from rethink_ray.spec.recipe import DecaySpec, Lengths, PositiveFloat, PositiveInt, Recipe, Spec
 from rethink_ray.spec.regime import DataSpec, RegimeSpec
-from rethink_ray.spec.rules.rule import Rule, refuse_value
+from rethink_ray.spec.rules.rule import Breach, Rule, refuse_value
+from rethink_ray.spec.sequential import SequentialReplicates, most_of
 from rethink_ray.spec.space import Parameter, Value
 
 Count = Annotated[int, Field(ge=0)]
@@ -120,12 +121,14 @@ class BudgetSpec(Spec):
     audit: Count = 0
     """Trials of the first round that halving stopped and that run the whole ladder all the same.
     They measure what halving costs."""
-    replicates: Count = 3
+    replicates: Count | SequentialReplicates = 3
     """How often each incumbent is trained again with a new seed. Findings rest on these runs alone;
-    below three there is no interval."""
-    searches: PositiveInt = 1
+    below three there is no interval. ``{from: 3, to: 9, until: decided}`` looks at 3, 5, 7 and 9
+    replicates, and an arm runs on only while one of its primary comparisons is open."""
+    searches: PositiveInt | SequentialReplicates = 1
     """Independent searches of each cell, each with its own proposals, halving, incumbents and
-    replicates. With several, findings are about the arms, and each search is one value."""
+    replicates. With several, findings are about the arms, and each search is one value. ``{from: 3,
+    to: 9, until: decided}`` adds searches as it adds replicates above."""
 
     rules = (
         Rule(
@@ -133,7 +136,47 @@ class BudgetSpec(Spec):
             broken=lambda budget: any(b > a for a, b in pairwise(budget.keep or ())),
             must="must never grow",
         ),
+        Rule(
+            key="searches",
+            reads=("replicates",),
+            broken=lambda budget: (
+                isinstance(budget.searches, SequentialReplicates)
+                and isinstance(budget.replicates, SequentialReplicates)
+                and Breach(came=budget.searches.as_written)
+            ),
+            must="must be a plain number where replicates are added until a comparison is decided",
+            remedy="Each search is one value, and only one of the two can wait for a decision: "
+            "write replicates: 3.",
+        ),
+        Rule(
+            key="replicates",
+            reads=("searches",),
+            broken=lambda budget: (
+                isinstance(budget.replicates, SequentialReplicates)
+                and budget.num_searches > 1
+                and Breach(came=budget.replicates.as_written)
+            ),
+            must="must be a plain number where a cell is searched several times",
+            remedy="Each search is one value there: write searches: {{from: 3, to: 9, until: "
+            "decided}} and a plain number of replicates.",
+        ),
     )
+
+    @property
+    def num_replicates(self) -> int:
+        """How often an incumbent is trained again; of a sequential budget the most."""
+        return most_of(self.replicates)
+
+    @property
+    def num_searches(self) -> int:
+        """Independent searches of each cell; of a sequential budget the most."""
+        return most_of(self.searches)
+
+    @property
+    def sequential(self) -> SequentialReplicates | None:
+        """The budget that ends when it has decided, of replicates or of searches; None: neither."""
+        budgets = (self.replicates, self.searches)
+        return next((b for b in budgets if isinstance(b, SequentialReplicates)), None)
 
 
 class ReplicateSpec(Spec):

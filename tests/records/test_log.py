@@ -10,9 +10,11 @@ import pytest
 from rethink_ray.records.log import EVENT_KINDS, RecordLog, decode, encode
 from rethink_ray.records.types import (
     AssetDone,
+    ComparisonState,
     Event,
     JobFailed,
     JobStarted,
+    LookTaken,
     Member,
     Resumed,
     RoundProposed,
@@ -53,6 +55,15 @@ EVENTS: list[Event] = [
     JobFailed(job_id="abc-2x", reason="killed ✗"),
     Resumed(trials=8, replicates=3, lengths=(2.0, 4.0)),
     RunCut(hours=1.5, waiting=("abc-4x", "abd-4x")),
+    LookTaken(
+        number=1,
+        replicates=5,
+        comparisons=(
+            ComparisonState(key="full: a", verdict="supported", decided_at=3, p_value=0.001),
+            ComparisonState(key="full: b", verdict="open"),
+        ),
+        running=("full/scratch", "full/frozen"),
+    ),
 ]
 
 

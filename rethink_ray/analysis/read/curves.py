@@ -131,7 +131,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
     trial_ids, failed, unscored = [], [], 0
     rounds: set[int] = set()
     proposed = [r for r in record.replicates if r.of == incumbent.trial_id]
-    num_expected = study.budget.replicates if incumbent.can_run else len(proposed)
+    num_expected = study.budget.num_replicates if incumbent.can_run else len(proposed)
     for replicate in proposed:
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None

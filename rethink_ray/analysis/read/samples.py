@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rethink_ray.analysis.read.cell_labels import cell_labels, passes_labels
+from rethink_ray.judge.cell_labels import cell_labels, passes_labels
 from rethink_ray.analysis.read.costs import StudyCost
 from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.measures import ALWAYS_SCORED, costs_at, still_to_come

@@ -92,7 +92,7 @@ def all_searches(
         trial_ids=tuple(t for p in points for t in p.trial_ids),
         failed=tuple(t for p in points for t in p.failed),
         waiting=sum(p.waiting for n, p in by_search.items() if n not in barren)
-        + to_come * study.budget.replicates,
+        + to_come * study.budget.num_replicates,
         looks=max(p.looks for p in points) + looks - 1,
         unscored=sum(p.unscored for p in points),
         of_searches=dict(sorted(by_search.items())),

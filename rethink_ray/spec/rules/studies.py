@@ -137,7 +137,7 @@ LADDER_RULES: tuple[Rule[Study], ...] = (
     Rule(
         key="schedule.converged",
         reads=("budget.searches",),
-        broken=lambda study: study.schedule.converged is not None and study.budget.searches > 1,
+        broken=lambda study: study.schedule.converged is not None and study.budget.num_searches > 1,
         must="must be left out where a cell is searched several times",
         remedy="Searches of one cell would end at different lengths; leave out budget.searches.",
     ),

@@ -45,7 +45,7 @@ def cell_labels(study: Study, cell: Cell, facts: DataFacts) -> dict[str, Texts]:
         "arm": cell.arm,
         "images": str(images),
         "split": study.data.report_split,
-        "seeds": str(study.budget.replicates),
+        "seeds": str(study.budget.num_replicates),
         "tuning": f"on {copied.arm}" if copied else "its own search",
         "note": "",
     }

@@ -1,0 +1,188 @@
+"""Looks at a study while it runs: the levels at which each look may decide, and sequential p.
+
+A study that is looked at after 3, 5, 7 and 9 replicates has four chances to err. A spending
+function says how much of the error is spent by each look; the levels of the looks follow from it.
+Those of the usual plans are calibrated on Welch's t and stand in ``look_levels``.
+
+The *sequential p value* of a null hypothesis is the smallest overall error at which one of the
+looks so far rejects it (Liu & Anderson 2008). It may replace a p value in Holm's correction
+(Maurer & Bretz 2013; Ye et al. 2013).
+
+    plan = LookPlan(looks=(3, 5, 7, 9))
+    nominal_levels(plan, 0.05)              # p of the t test that decides at each look
+    sequential_p(plan, (0.2, 0.003))        # p values at 3 and at 5 replicates
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Literal, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
+
+from rethink_ray.judge.look_levels import ALPHAS, read_levels
+from rethink_ray.judge.statistics import MIN_REPLICATES
+
+Floats = NDArray[np.float64]
+
+SpendingFunction = Literal["obrien_fleming", "hwang_shih_decani_4", "hwang_shih_decani_2"]
+"""How much of the error is spent early. ``obrien_fleming`` spends hardly any at the first look,
+``hwang_shih_decani_4`` more (gamma -4), ``hwang_shih_decani_2`` most (gamma -2)."""
+SMALLEST_P = ALPHAS[0]
+"""No sequential p is smaller: levels for smaller errors are not calibrated."""
+SHARE_SPENT = 0.85
+"""What a plan without calibrated levels spends of its error. Its levels are exact for a known
+standard deviation, and Welch's t errs more often (see ``scripts/calibrate_looks.py``)."""
+NODES = 96
+"""Points at which the density between two looks is known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LookPlan:
+    """When a study is looked at, and how its error is spread over the looks."""
+
+    looks: tuple[int, ...]
+    """Replicates of every arm at each look, increasing; the last is the most that the study runs."""
+    spending: SpendingFunction = "obrien_fleming"
+
+    def __post_init__(self) -> None:
+        pairs = zip(self.looks, self.looks[1:], strict=False)
+        is_increasing = all(first < second for first, second in pairs)
+        assert self.looks and self.looks[0] >= MIN_REPLICATES and is_increasing, self.looks
+
+
+def spend(plan: LookPlan, alpha: Floats) -> Floats:
+    """The error spent up to each look, ``[..., looks]``, of two-sided overall errors ``[...]``.
+
+    Lan & DeMets (1983) for O'Brien and Fleming's boundary; Hwang, Shih & DeCani (1990). Information
+    is counted in replicates.
+    """
+    share = np.asarray(plan.looks, dtype=np.float64) / plan.looks[-1]
+    error = alpha[..., None]
+    match plan.spending:
+        case "obrien_fleming":
+            spent: Floats = 2.0 * ndtr(ndtri(error / 2.0) / np.sqrt(share))
+        case "hwang_shih_decani_4":
+            spent = error * np.expm1(4.0 * share) / np.expm1(4.0)
+        case "hwang_shih_decani_2":
+            spent = error * np.expm1(2.0 * share) / np.expm1(2.0)
+        case _:
+            assert_never(plan.spending)
+    return spent
+
+
+def nominal_levels(plan: LookPlan, alpha: float) -> tuple[float, ...]:
+    """The p value of a two-sided t test that decides at each look, with overall error ``alpha``.
+
+    A test on one side with error ``alpha`` decides at half the levels of ``2 * alpha``.
+    """
+    error, levels = _scaled_levels(plan)
+    scaled = _scale(np.asarray(max(alpha, SMALLEST_P)))
+    return tuple(
+        float(2.0 * ndtr(np.interp(scaled, error, levels[:, look])))
+        for look in range(len(plan.looks))
+    )
+
+
+def invert_level(plan: LookPlan, look: int, p_values: Floats) -> Floats:
+    """The smallest overall error at which a look rejects, for p values of two-sided t tests.
+
+    Args:
+        plan: the looks and the spending function.
+        look: number of the look, counting from zero.
+        p_values: of the tests at that look, of any shape.
+    """
+    error, levels = _scaled_levels(plan)
+    inverted: Floats = 2.0 * ndtr(np.interp(_scale(p_values), levels[:, look], error))
+    return inverted
+
+
+def sequential_p(plan: LookPlan, p_values: Sequence[float]) -> float:
+    """The smallest overall error at which one of the looks so far rejects.
+
+    Args:
+        plan: the looks and the spending function.
+        p_values: two-sided p at each look so far, first look first.
+    """
+    return min(float(invert_level(plan, look, np.asarray(p))) for look, p in enumerate(p_values))
+
+
+def sequential_p_one_sided(plan: LookPlan, p_values: Sequence[float]) -> float:
+    """As ``sequential_p`` for tests on one side: of two margins, or of "not behind"."""
+    return sequential_p(plan, [min(1.0, 2.0 * p) for p in p_values]) / 2.0
+
+
+@lru_cache(maxsize=64)
+def tabulate_levels(plan: LookPlan) -> Floats:
+    """Nominal levels ``[errors, looks]`` for the overall errors ``ALPHAS``.
+
+    Calibrated ones if ``look_levels`` has them, else those of a known standard deviation for a
+    smaller error (``SHARE_SPENT``).
+    """
+    calibrated = read_levels(plan.looks, plan.spending)
+    if calibrated is not None:
+        return np.asarray(calibrated, dtype=np.float64)
+    return levels_of_normal(plan, SHARE_SPENT)
+
+
+def levels_of_normal(plan: LookPlan, share_spent: float = 1.0) -> Floats:
+    """Nominal levels ``[errors, looks]`` if the standard deviation were known.
+
+    By the recursion of Armitage, McPherson & Rowe (1969): it carries the density of the sum of all
+    values so far, among the studies that are still undecided, from look to look.
+    """
+    spent = share_spent * spend(plan, np.asarray(ALPHAS))
+    nums = np.asarray(plan.looks, dtype=np.float64)
+    points, weights = np.polynomial.legendre.leggauss(NODES)
+    bounds = -ndtri(spent / 2.0)
+    edges = bounds[:, :1] * np.sqrt(nums[0])
+    sums = edges * points
+    mass = edges * weights * _bell(sums / np.sqrt(nums[0])) / np.sqrt(nums[0])
+    for look in range(1, len(nums)):
+        step = float(np.sqrt(nums[look] - nums[look - 1]))
+        increase = spent[:, look] - spent[:, look - 1]
+        edges = _solve_edges(sums, mass, step, increase)[:, None]
+        bounds[:, look] = edges[:, 0] / np.sqrt(nums[look])
+        reached = edges * points
+        moves = _bell((reached[:, :, None] - sums[:, None, :]) / step) / step
+        sums, mass = reached, edges * weights * (moves * mass[:, None, :]).sum(axis=2)
+    levels: Floats = 2.0 * ndtr(-bounds)
+    return levels
+
+
+def _solve_edges(sums: Floats, mass: Floats, step: float, increase: Floats) -> Floats:
+    """The edges that a given share of the studies crosses first at this look, by bisection."""
+    low, high = np.zeros_like(increase), np.full_like(increase, 1000.0)
+    for _ in range(60):
+        middle = (low + high) / 2.0
+        crossed = 2.0 * (mass * ndtr((sums - middle[:, None]) / step)).sum(axis=1)
+        too_many = crossed > increase
+        low, high = np.where(too_many, middle, low), np.where(too_many, high, middle)
+    return high
+
+
+@lru_cache(maxsize=64)
+def _scaled_levels(plan: LookPlan) -> tuple[Floats, Floats]:
+    """Overall errors and their nominal levels on the scale on which we interpolate.
+
+    Levels must grow with the error, or a smaller error would reject what a larger one does not.
+    So each is at most the next, which errs on the safe side. An error of 1 has level 1.
+    """
+    levels = tabulate_levels(plan)
+    monotone = np.minimum.accumulate(levels[::-1], axis=0)[::-1]
+    error = np.append(_scale(np.asarray(ALPHAS)), 0.0)
+    return error, np.vstack([_scale(monotone), np.zeros((1, monotone.shape[1]))])
+
+
+def _scale(p_values: Floats) -> Floats:
+    """Quantiles of the normal distribution, on which levels grow almost linearly with the error."""
+    scaled: Floats = ndtri(np.clip(p_values, 1e-300, 1.0) / 2.0)
+    return scaled
+
+
+def _bell(values: Floats) -> Floats:
+    """Density of the normal distribution."""
+    height: Floats = np.exp(-(values**2) / 2.0) / np.sqrt(2.0 * np.pi)
+    return height
