@@ -16,8 +16,9 @@ import time
 from pathlib import Path
 
 from verdicts.figure import draw_figure
-from verdicts.program import answer_by_program
+from verdicts.program import BUDGETS, answer_fixed_budgets, run_study
 from verdicts.rivals import answer_by_rivals
+from verdicts.sequential import answer_sequentially
 from verdicts.surfaces import draw_surfaces
 from verdicts.tables import all_tables
 from verdicts.tally import Tally
@@ -27,7 +28,13 @@ def run_policies(num: int) -> Tally:
     """Every policy at every budget on ``num`` surfaces of each kind."""
     tally = Tally()
     for surface in draw_surfaces(num):
-        tally.add(surface, [*answer_by_program(surface), *answer_by_rivals(surface)])
+        studies = {trials: run_study(surface, trials) for trials in BUDGETS}
+        answers = (
+            *answer_fixed_budgets(studies),
+            *answer_sequentially(studies),
+            *answer_by_rivals(surface),
+        )
+        tally.add(surface, answers)
     return tally
 
 

@@ -10,14 +10,16 @@ sys.path.insert(0, str(SCRIPTS))
 
 from verdicts.answers import Answer, Winner  # noqa: E402
 from verdicts.one_rule import claim_from_means, is_true, judge_answer  # noqa: E402
-from verdicts.program import UNIT, answer_fixed, run_study  # noqa: E402
+from verdicts.program import UNIT, CellRun, Repeated, answer_fixed, run_study  # noqa: E402
 from verdicts.rivals import grid_rates, sweep, try_grid, tune_each_arm  # noqa: E402
+from verdicts.sequential import answer_until_decided, take_looks  # noqa: E402
 from verdicts.surfaces import (  # noqa: E402
     ARMS,
     FAMILIES,
     LENGTHS,
     NOISE_SDS,
     QUESTIONS,
+    REGIMES,
     ArmSurface,
     Question,
     draw_surface,
@@ -226,3 +228,25 @@ def test_the_goal_compares_updates_at_the_same_share_of_right_verdicts() -> None
     assert goal.rival == ("theirs", "all")
     assert goal.ratio == pytest.approx(0.3 * (4 / 3) ** 0.98, rel=1e-6)
     assert goal.is_met
+
+
+def test_a_sequential_study_stops_an_arm_once_all_of_its_leads_are_shown() -> None:
+    def run(level: float, step: float) -> CellRun:
+        scores = tuple(level + step * (-1) ** n for n in range(9))
+        repeated = Repeated(rate=0.02, scores=dict.fromkeys(LENGTHS, scores), updates=(10.0,) * 9)
+        chosen = dict.fromkeys(LENGTHS, "one")
+        return CellRun(search_updates=100.0, chosen=chosen, repeated={"one": repeated})
+
+    levels = {"reference": 30.0, "second": 50.0, "third": 30.4}
+    cells = {(regime, arm): run(levels[arm], 0.5) for regime in REGIMES for arm in ARMS}
+    looked = take_looks(cells, QUESTIONS)
+    shown_at = looked.replicates["full", "second"]
+    assert shown_at in (3, 5)  # 20 AP ahead, noise below 1
+    assert looked.replicates["full", "third"] == looked.replicates["full", "reference"] == 9
+    verdicts = {(q.arm, verdict) for q, verdict in looked.verdicts.items()}
+    assert verdicts == {("second", Verdict.SUPPORTED), ("third", Verdict.INCONCLUSIVE)}
+    assert looked.updates(cells) == 6 * 100.0 + 2 * (shown_at + 9 + 9) * 10.0
+    answer = answer_until_decided(cells, 8)
+    assert len(answer.winners["full", "second", 2.0].scores) == shown_at
+    assert answer.verdicts_longest is not None
+    assert len(answer.verdicts_longest) == 4

@@ -42,6 +42,8 @@ class Answer:
     """What the answer at the longest length alone costs with this policy."""
     verdicts: Mapping[Question, Verdict] | None = None
     """Verdicts that the policy took while it ran; None: judged at the end."""
+    verdicts_longest: Mapping[Question, Verdict] | None = None
+    """The same of a study that asks about the longest length alone."""
 
     def scores(self, cell: Cell, length: float) -> tuple[float, ...]:
         """The scores of an arm in a regime at a length; empty if it has none."""

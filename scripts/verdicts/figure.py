@@ -5,11 +5,13 @@ from typing import Any
 
 from verdicts.program import FIXED
 from verdicts.rivals import ASHA_MORE_SEEDS, ASHA_PER_ARM, GRID, SWEEP
+from verdicts.sequential import SEQUENTIAL
 from verdicts.tables import FULL_RUN
 from verdicts.tally import Tally, mean_with_interval
 
 STYLES = {
-    FIXED: ("#0b6e4f", "o", "-"),
+    FIXED: ("#0b6e4f", "o", "--"),
+    SEQUENTIAL: ("#0b6e4f", "o", "-"),
     SWEEP: ("#c1292e", "s", "-"),
     ASHA_PER_ARM: ("#235789", "^", "-"),
     ASHA_MORE_SEEDS: ("#7a9cc6", "v", "--"),

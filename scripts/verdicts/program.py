@@ -60,11 +60,14 @@ class CellRun:
         return self.search_updates + sum(sum(r.updates[:num]) for r in self.repeated.values())
 
 
-def answer_by_program(surface: Surface) -> Iterator[Answer]:
-    """The answers of this program at every budget."""
-    for trials, numbers in BUDGETS.items():
-        cells = run_study(surface, trials)
-        for num in numbers:
+def answer_fixed_budgets(studies: Mapping[int, Mapping[Cell, CellRun]]) -> Iterator[Answer]:
+    """The answers with fixed replicates at every budget.
+
+    Args:
+        studies: search trials -> the cells of the study of that size.
+    """
+    for trials, cells in studies.items():
+        for num in BUDGETS[trials]:
             yield answer_fixed(cells, trials, num)
 
 

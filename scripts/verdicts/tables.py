@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from verdicts.program import FIXED
 from verdicts.rivals import ASHA_MORE_SEEDS, ASHA_PER_ARM, GRID, SWEEP
+from verdicts.sequential import SEQUENTIAL
 from verdicts.tally import (
     MOST_FALSE,
     MOST_UPDATES,
@@ -21,7 +22,7 @@ from verdicts.tally import (
 RIVALS = (SWEEP, ASHA_PER_ARM, GRID)
 """As asked for: three seeds of each winner."""
 ALL_RIVALS = (*RIVALS, ASHA_MORE_SEEDS)
-OWN = (FIXED,)
+OWN = (FIXED, SEQUENTIAL)
 FULL_RUN = 6.0
 """Updates are printed in runs of 6x."""
 
