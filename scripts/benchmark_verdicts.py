@@ -1,6 +1,6 @@
 """What a verdict costs: the same question answered by this program and by three ways without it.
 
-    python scripts/benchmark_verdicts.py [--surfaces 20] [--figure docs/figures/verdicts.png]
+    python scripts/benchmark_verdicts.py [--surfaces 30] [--figure docs/figures/verdicts.png]
     python scripts/benchmark_verdicts.py --live [--seeds 5]
 
 The question: three arms, two regimes, schedules of 2x, 4x and 6x: is each arm above the first one,
@@ -22,6 +22,7 @@ from verdicts.sequential import answer_sequentially
 from verdicts.surfaces import draw_surfaces
 from verdicts.tables import all_tables
 from verdicts.tally import Tally
+from verdicts.todays_findings import answer_as_findings
 
 
 def run_policies(num: int) -> Tally:
@@ -29,8 +30,10 @@ def run_policies(num: int) -> Tally:
     tally = Tally()
     for surface in draw_surfaces(num):
         studies = {trials: run_study(surface, trials) for trials in BUDGETS}
+        fixed = list(answer_fixed_budgets(studies))
         answers = (
-            *answer_fixed_budgets(studies),
+            *fixed,
+            *map(answer_as_findings, fixed),
             *answer_sequentially(studies),
             *answer_by_rivals(surface),
         )
@@ -41,7 +44,7 @@ def run_policies(num: int) -> Tally:
 def main() -> None:
     """Print the tables and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--surfaces", type=int, default=20, help="of each of the 12 kinds")
+    parser.add_argument("--surfaces", type=int, default=30, help="of each of the 12 kinds")
     parser.add_argument("--figure", type=Path, help="where to draw it; nowhere if left out")
     asked = parser.parse_args()
     began = time.process_time()

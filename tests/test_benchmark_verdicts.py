@@ -26,6 +26,7 @@ from verdicts.surfaces import (  # noqa: E402
     draw_surfaces,
 )
 from verdicts.tally import Tally, rate_against_rivals, score_answer  # noqa: E402
+from verdicts.todays_findings import judge_as_findings  # noqa: E402
 from verdicts.tune_replay import Asha, replay_tune  # noqa: E402
 
 from rethink_ray.analysis.read.published_tables import load_published  # noqa: E402
@@ -148,7 +149,7 @@ def test_one_score_may_claim_a_lead_of_three_times_the_noise_that_it_is_told() -
     assert judge_answer(answer(0.60), surface, (asked, other))[asked] is Verdict.INCONCLUSIVE
     assert judge_answer(answer(0.68), surface, (asked, other))[asked] is Verdict.SUPPORTED
     assert judge_answer(answer(-0.68), surface, (asked, other))[asked] is Verdict.CONTRADICTED
-    assert judge_answer(answer(0.68), surface, (asked, other))[other] is Verdict.NOT_TESTED
+    assert judge_answer(answer(0.68), surface, (asked, other))[other] is Verdict.INCONCLUSIVE
     assert claim_from_means(answer(0.49), (asked,))[asked] is Verdict.EQUIVALENT
     assert claim_from_means(answer(0.51), (asked,))[asked] is Verdict.SUPPORTED
 
@@ -250,3 +251,18 @@ def test_a_sequential_study_stops_an_arm_once_all_of_its_leads_are_shown() -> No
     assert len(answer.winners["full", "second", 2.0].scores) == shown_at
     assert answer.verdicts_longest is not None
     assert len(answer.verdicts_longest) == 4
+
+
+def test_one_rule_corrects_equalities_and_todays_findings_do_not() -> None:
+    """Equal means with an sd of 0.2, three scores: t = 0.5 / (0.2 * sqrt(2 / 3)) = 3.06, df 4, so
+    p on one side is 0.019. That is below 5 % alone, and above it among twelve."""
+    scores = (40.0 - 0.2, 40.0, 40.0 + 0.2)
+    winners = {
+        (q.regime, arm, q.length): Winner(rate=0.02, scores=scores)
+        for q in QUESTIONS
+        for arm in ARMS
+    }
+    answer = Answer(policy="", budget="", winners=winners, updates=1.0, updates_longest=1.0)
+    surface = draw_surface("equal", "quiet", 0)
+    assert set(judge_answer(answer, surface).values()) == {Verdict.INCONCLUSIVE}
+    assert set(judge_as_findings(answer, QUESTIONS).values()) == {Verdict.EQUIVALENT}

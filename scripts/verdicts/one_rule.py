@@ -1,26 +1,24 @@
-"""One rule of verdicts for every policy: this program's judge, which may say "inconclusive".
+"""One rule of verdicts for every policy: that of a family in which either error is rare.
 
-All comparisons of an answer are corrected together. Where a policy has fewer than three scores on a
-side, nobody can say how far seeds scatter; there the rule gives it the true noise for nothing, so
-that a single run may claim a lead that is large enough.
+The chance of any wrong "above", "below" or "equal" among all comparisons of an answer is at most
+5 % (``rethink_ray/judge/families.py``); what is not shown stays open. Where a policy has fewer than
+three scores on a side, nothing says how far seeds scatter; there the rule gives it the true noise,
+so that a single run may claim a lead that is large enough.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 
-from rethink_ray.judge.corrections import correct_together
-from rethink_ray.judge.decisions import decide
-from rethink_ray.judge.matching import Comparison, MatchedPair
-from rethink_ray.judge.measurements import Measurement, measure
-from rethink_ray.judge.questions import ask_rungs
-from rethink_ray.judge.samples import ScoreSample
-from rethink_ray.judge.statistics import MIN_REPLICATES, Estimate
+from rethink_ray.judge.families import (
+    FamilyDecision,
+    FamilyMember,
+    decide_family,
+    is_clear_of_margin,
+)
+from rethink_ray.judge.statistics import Estimate, contrast, p_not_above, p_not_below
 from rethink_ray.judge.verdicts import Verdict
-from rethink_ray.spec.claim import Claim
 from verdicts.answers import Answer
-from verdicts.program import build_study
 from verdicts.surfaces import ARMS, LENGTHS, MARGIN, QUESTIONS, Question, Surface
 
 ALL_BUT_CERTAIN_DF = 1e6
@@ -34,12 +32,27 @@ def judge_answer(
     answer: Answer, surface: Surface, questions: Sequence[Question] = QUESTIONS
 ) -> Mapping[Question, Verdict]:
     """The verdict on each question, all of them corrected together."""
-    measured = {question: _measure(answer, surface, question) for question in questions}
-    corrections = correct_together(list(measured.values()))
+    looks = [_look(answer, surface, question) for question in questions]
+    decisions = decide_family([member for member, _ in looks])
     return {
-        question: Verdict.NOT_TESTED if one is None else decide(one, corrections).verdict
-        for question, one in measured.items()
+        question: verdict_of(decision, lead)
+        for question, decision, (_, lead) in zip(questions, decisions, looks, strict=True)
     }
+
+
+def verdict_of(decision: FamilyDecision, lead: float) -> Verdict:
+    """The verdict that a decision of the family means for a measured lead."""
+    if decision.rejects_far:
+        return Verdict.EQUIVALENT
+    if not decision.rejects_zero:
+        return Verdict.INCONCLUSIVE
+    return Verdict.SUPPORTED if lead > 0.0 else Verdict.CONTRADICTED
+
+
+def p_of_margin(effect: Estimate) -> float:
+    """p of "the two differ by the margin or more": the larger of its two sides."""
+    sides = (p_not_below(effect, MARGIN), p_not_above(effect, MARGIN))
+    return max(p for p in sides if p is not None)
 
 
 def claim_from_means(
@@ -97,54 +110,22 @@ def _lead(answer: Answer, question: Question) -> float | None:
     return side - against
 
 
-def _measure(answer: Answer, surface: Surface, question: Question) -> Measurement | None:
-    samples = [_sample(answer, question, arm) for arm in (question.arm, ARMS[0])]
-    if not all(sample.values for sample in samples):
-        return None
-    pair = MatchedPair(weight=1.0, label="", side=samples[0], against=samples[1])
-    comparison = Comparison(labels={"regime": question.regime}, matched_pairs=(pair,))
-    measured = measure(_claim(question), comparison, MARGIN)
-    if min(len(sample.values) for sample in samples) >= MIN_REPLICATES:
-        return measured
-    effect = _with_known_noise(surface, question, samples)
-    return replace(measured, difference=replace(measured.difference, effect=effect))
-
-
-def _with_known_noise(
-    surface: Surface, question: Question, samples: Sequence[ScoreSample]
-) -> Estimate:
-    """The difference of two means whose noise is given."""
-    side, against = (sum(s.numbers) / len(s.numbers) for s in samples)
-    variance = sum(
-        surface.arms[question.regime, sample.arm].sd ** 2 / len(sample.numbers)
-        for sample in samples
+def _look(answer: Answer, surface: Surface, question: Question) -> tuple[FamilyMember, float]:
+    """What the family needs to know of a comparison, and the lead; nothing without scores."""
+    cells = [(question.regime, arm) for arm in (question.arm, ARMS[0])]
+    scores = [answer.scores(cell, question.length) for cell in cells]
+    if not all(scores):
+        return FamilyMember(), 0.0
+    effect = contrast(((1.0, scores[0]), (-1.0, scores[1])))
+    assert effect is not None, "both sides have scores"
+    if effect.se is None:
+        sds = [surface.arms[cell].sd for cell in cells]
+        variance = sum(sd**2 / len(few) for sd, few in zip(sds, scores, strict=True))
+        effect = replace(effect, se=math.sqrt(variance), df=ALL_BUT_CERTAIN_DF)
+    assert effect.p_value is not None, "it has a standard error"
+    member = FamilyMember(
+        p_zero=effect.p_value,
+        p_far=p_of_margin(effect),
+        is_clear=is_clear_of_margin(effect, MARGIN),
     )
-    return Estimate(
-        value=side - against,
-        se=math.sqrt(variance),
-        df=ALL_BUT_CERTAIN_DF,
-        nums=tuple(len(sample.numbers) for sample in samples),
-    )
-
-
-@cache
-def _claim(question: Question) -> Claim:
-    return ask_rungs(build_study(1, 0), question.regime, (ARMS[0], question.arm)).claim
-
-
-def _sample(answer: Answer, question: Question, arm: str) -> ScoreSample:
-    labels = {
-        "arm": arm,
-        "regime": question.regime,
-        "metric": "ap",
-        "schedule": f"{question.length:g}x",
-    }
-    scores = answer.scores((question.regime, arm), question.length)
-    return ScoreSample(
-        labels={column: frozenset({text}) for column, text in labels.items()},
-        images=600,
-        length=question.length,
-        values=dict(enumerate(scores)),
-        evidence=(),
-        configuration=f"{question.regime}/{arm}",
-    )
+    return member, effect.value

@@ -15,10 +15,10 @@ from rethink_ray.judge.families import (
     is_clear_of_margin,
 )
 from rethink_ray.judge.spending import LookPlan, sequential_p, sequential_p_one_sided
-from rethink_ray.judge.statistics import Estimate, contrast, p_not_above, p_not_below
+from rethink_ray.judge.statistics import Estimate, contrast
 from rethink_ray.judge.verdicts import Verdict
 from verdicts.answers import Answer
-from verdicts.one_rule import LONGEST_QUESTIONS
+from verdicts.one_rule import LONGEST_QUESTIONS, p_of_margin, verdict_of
 from verdicts.program import CellRun
 from verdicts.surfaces import ARMS, LENGTHS, MARGIN, QUESTIONS, Cell, Question
 
@@ -49,9 +49,8 @@ class OpenComparison:
     def look(self, effect: Estimate) -> FamilyMember:
         """What the family needs to know at a look with this difference."""
         assert effect.p_value is not None, "three scores on each side"
-        sides = (p_not_below(effect, MARGIN), p_not_above(effect, MARGIN))
         self.p_zero.append(effect.p_value)
-        self.p_far.append(max(p for p in sides if p is not None))
+        self.p_far.append(p_of_margin(effect))
         return FamilyMember(
             p_zero=sequential_p(PLAN, self.p_zero),
             p_far=sequential_p_one_sided(PLAN, self.p_far),
@@ -62,10 +61,8 @@ class OpenComparison:
     def decide(self, decision: FamilyDecision, effect: Estimate) -> None:
         """Keeps what a look decides."""
         self.has_left = decision.has_left
-        if decision.rejects_far:
-            self.verdict = Verdict.EQUIVALENT
-        elif decision.rejects_zero:
-            self.verdict = Verdict.SUPPORTED if effect.value > 0.0 else Verdict.CONTRADICTED
+        verdict = verdict_of(decision, effect.value)
+        self.verdict = None if verdict is Verdict.INCONCLUSIVE else verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
