@@ -1,14 +1,16 @@
 """What a verdict costs: the same question answered by this program and by three ways without it.
 
     python scripts/benchmark_verdicts.py [--surfaces 30] [--figure docs/figures/verdicts.png]
-    python scripts/benchmark_verdicts.py --live [--seeds 5]
+    python scripts/benchmark_verdicts.py --check-replay
+    python scripts/benchmark_verdicts.py --live studies/verdicts [--seeds 5]
 
 The question: three arms, two regimes, schedules of 2x, 4x and 6x: is each arm above the first one,
 equal to it, or below? That makes twelve verdicts on each of the planted surfaces
 (``verdicts/surfaces.py``), of which every policy may leave open what it cannot decide, by one rule
 (``verdicts/one_rule.py``). It ends with 0 whatever comes out: it is a measurement.
 
-``--live`` trains detectors on drawn shapes instead, with this program and with Ray Tune.
+``--check-replay`` holds the replayed Ray Tune against Ray Tune itself. ``--live`` trains detectors
+on drawn shapes instead, with this program and with Ray Tune.
 """
 
 import argparse
@@ -16,7 +18,9 @@ import time
 from pathlib import Path
 
 from verdicts.figure import draw_figure
+from verdicts.live import run_live
 from verdicts.program import BUDGETS, answer_fixed_budgets, run_study
+from verdicts.real_tune import check_replay
 from verdicts.rivals import answer_by_rivals
 from verdicts.sequential import answer_sequentially
 from verdicts.surfaces import draw_surfaces
@@ -46,7 +50,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--surfaces", type=int, default=30, help="of each of the 12 kinds")
     parser.add_argument("--figure", type=Path, help="where to draw it; nowhere if left out")
+    parser.add_argument("--check-replay", action="store_true", help="hold it against Ray Tune")
+    parser.add_argument("--live", type=Path, help="run on drawn shapes, into this folder")
+    parser.add_argument("--seeds", type=int, default=5, help="repeats of the live run")
+    parser.add_argument("--slots", type=int, default=2, help="trials at a time of the live run")
     asked = parser.parse_args()
+    if asked.live:
+        for line in run_live(asked.live, asked.seeds, asked.slots):
+            print(line)
+        return
+    if asked.check_replay:
+        print(check_replay())
+        return
     began = time.process_time()
     tally = run_policies(asked.surfaces)
     print(f"# What a verdict costs\n\n{time.process_time() - began:.0f} s of CPU")

@@ -1,5 +1,6 @@
 """What a verdict costs: planted surfaces, the rivals' rules, and one rule of verdicts for all."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -146,10 +147,10 @@ def test_one_score_may_claim_a_lead_of_three_times_the_noise_that_it_is_told() -
     asked = Question(regime="full", arm="second", length=6.0)
     other = Question(regime="small", arm="second", length=6.0)
     # 0.05 shared by two comparisons is z = 2.24, which is a lead of 2.24 * 0.2 * sqrt(2) = 0.63
-    assert judge_answer(answer(0.60), surface, (asked, other))[asked] is Verdict.INCONCLUSIVE
-    assert judge_answer(answer(0.68), surface, (asked, other))[asked] is Verdict.SUPPORTED
-    assert judge_answer(answer(-0.68), surface, (asked, other))[asked] is Verdict.CONTRADICTED
-    assert judge_answer(answer(0.68), surface, (asked, other))[other] is Verdict.INCONCLUSIVE
+    assert judge_answer(answer(0.60), surface.sds, (asked, other))[asked] is Verdict.INCONCLUSIVE
+    assert judge_answer(answer(0.68), surface.sds, (asked, other))[asked] is Verdict.SUPPORTED
+    assert judge_answer(answer(-0.68), surface.sds, (asked, other))[asked] is Verdict.CONTRADICTED
+    assert judge_answer(answer(0.68), surface.sds, (asked, other))[other] is Verdict.INCONCLUSIVE
     assert claim_from_means(answer(0.49), (asked,))[asked] is Verdict.EQUIVALENT
     assert claim_from_means(answer(0.51), (asked,))[asked] is Verdict.SUPPORTED
 
@@ -264,5 +265,14 @@ def test_one_rule_corrects_equalities_and_todays_findings_do_not() -> None:
     }
     answer = Answer(policy="", budget="", winners=winners, updates=1.0, updates_longest=1.0)
     surface = draw_surface("equal", "quiet", 0)
-    assert set(judge_answer(answer, surface).values()) == {Verdict.INCONCLUSIVE}
+    assert set(judge_answer(answer, surface.sds).values()) == {Verdict.INCONCLUSIVE}
     assert set(judge_as_findings(answer, QUESTIONS).values()) == {Verdict.EQUIVALENT}
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_replay_makes_the_same_trials_as_ray_tune() -> None:
+    words = [sys.executable, str(SCRIPTS / "benchmark_verdicts.py"), "--check-replay"]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the same in both" in done.stdout

@@ -19,7 +19,7 @@ from rethink_ray.judge.families import (
 from rethink_ray.judge.statistics import Estimate, contrast, p_not_above, p_not_below
 from rethink_ray.judge.verdicts import Verdict
 from verdicts.answers import Answer
-from verdicts.surfaces import ARMS, LENGTHS, MARGIN, QUESTIONS, Question, Surface
+from verdicts.surfaces import ARMS, LENGTHS, MARGIN, QUESTIONS, Cell, Question, Surface
 
 ALL_BUT_CERTAIN_DF = 1e6
 """Degrees of freedom of a noise that is known."""
@@ -29,10 +29,16 @@ DECIDED = (Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.EQUIVALENT)
 
 
 def judge_answer(
-    answer: Answer, surface: Surface, questions: Sequence[Question] = QUESTIONS
+    answer: Answer, sds: Mapping[Cell, float], questions: Sequence[Question] = QUESTIONS
 ) -> Mapping[Question, Verdict]:
-    """The verdict on each question, all of them corrected together."""
-    looks = [_look(answer, surface, question) for question in questions]
+    """The verdict on each question, all of them corrected together.
+
+    Args:
+        answer: the scores that are compared.
+        sds: true noise of each cell; used where there are fewer than three scores.
+        questions: that make one family.
+    """
+    looks = [_look(answer, sds, question) for question in questions]
     decisions = decide_family([member for member, _ in looks])
     return {
         question: verdict_of(decision, lead)
@@ -110,7 +116,9 @@ def _lead(answer: Answer, question: Question) -> float | None:
     return side - against
 
 
-def _look(answer: Answer, surface: Surface, question: Question) -> tuple[FamilyMember, float]:
+def _look(
+    answer: Answer, sds: Mapping[Cell, float], question: Question
+) -> tuple[FamilyMember, float]:
     """What the family needs to know of a comparison, and the lead; nothing without scores."""
     cells = [(question.regime, arm) for arm in (question.arm, ARMS[0])]
     scores = [answer.scores(cell, question.length) for cell in cells]
@@ -119,8 +127,7 @@ def _look(answer: Answer, surface: Surface, question: Question) -> tuple[FamilyM
     effect = contrast(((1.0, scores[0]), (-1.0, scores[1])))
     assert effect is not None, "both sides have scores"
     if effect.se is None:
-        sds = [surface.arms[cell].sd for cell in cells]
-        variance = sum(sd**2 / len(few) for sd, few in zip(sds, scores, strict=True))
+        variance = sum(sds[cell] ** 2 / len(few) for cell, few in zip(cells, scores, strict=True))
         effect = replace(effect, se=math.sqrt(variance), df=ALL_BUT_CERTAIN_DF)
     assert effect.p_value is not None, "it has a standard error"
     member = FamilyMember(

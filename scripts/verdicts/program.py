@@ -5,12 +5,14 @@ first ones, because what a replicate measures does not depend on how many there 
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from rethink_ray.protocol.cell_view import StudyView
+from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.simulate import replay
 from rethink_ray.spec.check import check_study
@@ -108,9 +110,10 @@ def run_study(surface: Surface, trials: int) -> Mapping[Cell, CellRun]:
 def read_cell(view: StudyView, state: StudyState, index: int) -> CellRun:
     """What the records say about the cell of this number."""
     cell = view.cell(cells_of(view.study)[index])
-    costs: dict[str, float] = {}
+    costs: Counter[str] = Counter()
     for (trial_id, _), rung in state.rungs.items():
-        costs[trial_id] = costs.get(trial_id, 0.0) + rung.steps_new / UNIT
+        costs[trial_id] += rung.steps_new
+    unit = cell.config_of(cell.members("search")[0]).recipe.schedule.unit
     chosen = {length: member.trial_id for length, member in cell.incumbents.items()}
     repeated = {}
     for member in cell.repeated:
@@ -118,14 +121,17 @@ def read_cell(view: StudyView, state: StudyState, index: int) -> CellRun:
         lengths = [length for length, trial_id in chosen.items() if trial_id == member.trial_id]
         repeated[member.trial_id] = Repeated(
             rate=cell.config_of(member).recipe.optimizer.lr,
-            scores={
-                x: tuple(state.rungs[replicate, x].metrics["test/ap"] for replicate in replicates)
-                for x in lengths
-            },
-            updates=tuple(costs[replicate] for replicate in replicates),
+            scores={x: tuple(_score(state, r, x) for r in replicates) for x in lengths},
+            updates=tuple(costs[replicate] / unit for replicate in replicates),
         )
-    searched = sum(costs[m.trial_id] for m in cell.members("search"))
+    searched = sum(costs[m.trial_id] for m in cell.members("search")) / unit
     return CellRun(search_updates=searched, chosen=chosen, repeated=repeated)
+
+
+def _score(state: StudyState, trial_id: str, length: float) -> float:
+    """The AP of a replicate; one that the method ended has the worst."""
+    rung = state.rungs.get((trial_id, length))
+    return WORST_SCORE if rung is None else rung.metrics["test/ap"]
 
 
 @cache

@@ -182,6 +182,11 @@ class Surface:
         arm, reference = (self.arms[question.regime, name] for name in (question.arm, ARMS[0]))
         return arm.best_ap(question.length) - reference.best_ap(question.length)
 
+    @property
+    def sds(self) -> Mapping[Cell, float]:
+        """Noise between seeds of every cell."""
+        return {cell: arm.sd for cell, arm in self.arms.items()}
+
     def best_ap(self, regime: str) -> float:
         """The highest true AP of a regime: the best arm and length at its best rate."""
         return max(self.arms[regime, arm].best_ap(length) for arm in ARMS for length in LENGTHS)

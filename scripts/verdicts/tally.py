@@ -73,8 +73,10 @@ def score_answer(answer: Answer, surface: Surface) -> Score:
         )
 
     return Score(
-        by_rule=count(answer.verdicts or judge_answer(answer, surface, QUESTIONS)),
-        longest=count(answer.verdicts_longest or judge_answer(answer, surface, LONGEST_QUESTIONS)),
+        by_rule=count(answer.verdicts or judge_answer(answer, surface.sds, QUESTIONS)),
+        longest=count(
+            answer.verdicts_longest or judge_answer(answer, surface.sds, LONGEST_QUESTIONS)
+        ),
         from_means=count(claim_from_means(answer)),
         regret=answer.regret(surface),
         updates=answer.updates,
