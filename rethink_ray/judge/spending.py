@@ -16,20 +16,20 @@ looks so far rejects it (Liu & Anderson 2008). It may replace a p value in Holm'
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal, assert_never
+from itertools import pairwise
+from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr, ndtri
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from rethink_ray.judge.look_levels import ALPHAS, read_levels
-from rethink_ray.judge.statistics import MIN_REPLICATES
+from rethink_ray.judge.rules import DecisionRule
+from rethink_ray.judge.statistics import MIN_REPLICATES, Estimate
+from rethink_ray.spec.sequential import Spending
 
 Floats = NDArray[np.float64]
 
-SpendingFunction = Literal["obrien_fleming", "hwang_shih_decani_4", "hwang_shih_decani_2"]
-"""How much of the error is spent early. ``obrien_fleming`` spends hardly any at the first look,
-``hwang_shih_decani_4`` more (gamma -4), ``hwang_shih_decani_2`` most (gamma -2)."""
 SMALLEST_P = ALPHAS[0]
 """No sequential p is smaller: levels for smaller errors are not calibrated."""
 SHARE_SPENT = 0.85
@@ -44,13 +44,12 @@ class LookPlan:
     """When a study is looked at, and how its error is spread over the looks."""
 
     looks: tuple[int, ...]
-    """Replicates of every arm at each look, increasing; the last is the most that the study runs."""
-    spending: SpendingFunction = "obrien_fleming"
+    """Replicates of every arm at each look, rising; the last is the most that the study runs."""
+    spending: Spending = "obrien_fleming"
 
     def __post_init__(self) -> None:
-        pairs = zip(self.looks, self.looks[1:], strict=False)
-        is_increasing = all(first < second for first, second in pairs)
-        assert self.looks and self.looks[0] >= MIN_REPLICATES and is_increasing, self.looks
+        assert self.looks[0] >= MIN_REPLICATES, self.looks
+        assert all(first < second for first, second in pairwise(self.looks)), self.looks
 
 
 def spend(plan: LookPlan, alpha: Floats) -> Floats:
@@ -78,12 +77,16 @@ def nominal_levels(plan: LookPlan, alpha: float) -> tuple[float, ...]:
 
     A test on one side with error ``alpha`` decides at half the levels of ``2 * alpha``.
     """
+    return tuple(float(level) for level in interpolate_levels(plan, np.asarray(alpha)))
+
+
+def interpolate_levels(plan: LookPlan, alpha: Floats) -> Floats:
+    """``nominal_levels`` of many overall errors: ``[...] -> [..., looks]``."""
     error, levels = _scaled_levels(plan)
-    scaled = _scale(np.asarray(max(alpha, SMALLEST_P)))
-    return tuple(
-        float(2.0 * ndtr(np.interp(scaled, error, levels[:, look])))
-        for look in range(len(plan.looks))
-    )
+    scaled = _scale(np.maximum(alpha, SMALLEST_P))
+    columns = [np.interp(scaled, error, levels[:, look]) for look in range(len(plan.looks))]
+    interpolated: Floats = 2.0 * ndtr(np.stack(columns, axis=-1))
+    return interpolated
 
 
 def invert_level(plan: LookPlan, look: int, p_values: Floats) -> Floats:
@@ -112,6 +115,81 @@ def sequential_p(plan: LookPlan, p_values: Sequence[float]) -> float:
 def sequential_p_one_sided(plan: LookPlan, p_values: Sequence[float]) -> float:
     """As ``sequential_p`` for tests on one side: of two margins, or of "not behind"."""
     return sequential_p(plan, [min(1.0, 2.0 * p) for p in p_values]) / 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effects:
+    """Differences as one look measured them; arrays of one shape."""
+
+    value: Floats
+    se: Floats
+    df: Floats
+
+
+def chance_to_decide_later(
+    plan: LookPlan, look: int, effect: Estimate, rule: DecisionRule
+) -> tuple[float, ...]:
+    """The chance that each later look decides a comparison that is still open.
+
+    Its replicates so far are kept, and the next ones are expected to differ by as much as those.
+    How well that is known, and how well the noise is, counts too.
+
+    Args:
+        plan: the looks and the spending function.
+        look: number of the look that measured ``effect``, counting from zero.
+        effect: the difference at that look.
+        rule: what decides it; its errors are overall ones, divided by the comparisons that share.
+    """
+    if effect.se is None or effect.df is None:
+        return tuple(1.0 for _ in plan.looks[look + 1 :])
+    measured = Effects(
+        value=np.asarray(effect.value), se=np.asarray(effect.se), df=np.asarray(effect.df)
+    )
+    errors = (np.asarray(rule.apart), np.asarray(rule.margin_error))
+    chances = chances_later(plan, look, measured, rule, errors)
+    return tuple(float(chance) for chance in chances)
+
+
+def chances_later(
+    plan: LookPlan,
+    look: int,
+    effects: Effects,
+    rule: DecisionRule,
+    errors: tuple[Floats, Floats],
+) -> Floats:
+    """``chance_to_decide_later`` of many comparisons: ``[..., later looks]``.
+
+    Args:
+        plan: the looks and the spending function.
+        look: number of the look that measured them.
+        effects: the differences, ``[...]``.
+        rule: what decides them; for the errors see the next argument.
+        errors: of "the difference is zero" (two-sided) and of "the margin or more" (one side), for
+            each comparison.
+    """
+    value, df = effects.value[..., None], effects.df[..., None]
+    num, later = plan.looks[look], np.asarray(plan.looks[look + 1 :], dtype=np.float64)
+    se_now = np.maximum(effects.se[..., None], 1e-12)
+    se = se_now * np.sqrt(num / later)
+    spread = se_now * np.sqrt((later - num) / later)
+    df_later = df * (later - 1.0) / (num - 1.0)
+
+    def half_width(error: Floats) -> Floats:
+        level = interpolate_levels(plan, np.minimum(1.0, error))[..., look + 1 :]
+        width: Floats = stdtrit(df_later, 1.0 - level / 2.0) * se
+        return width
+
+    def chance_above(distance: Floats) -> Floats:
+        above: Floats = stdtr(df, distance / spread)
+        return above
+
+    room = rule.margin - half_width(2.0 * errors[1])
+    if rule.expects in ("above", "equal"):
+        inside = chance_above(room - value) + chance_above(room + value) - 1.0
+    else:
+        inside = chance_above(room + value)
+    apart = chance_above(np.abs(value) - half_width(errors[0]))
+    return np.minimum(1.0, apart + np.maximum(0.0, inside))
 
 
 @lru_cache(maxsize=64)
