@@ -1,8 +1,9 @@
 """This program's answer with replicates until decided: looks at 3, 5, 7 and 9 of each arm.
 
 At a look every open comparison is tested by its sequential p values, and all of them are corrected
-together (``rethink_ray/judge/families.py``). An arm runs on while a comparison of it is open, the
-reference as long as any of its regime's.
+together (``rethink_ray/judge/families.py``). From five replicates on a comparison is given up, and
+stays open in the end, if no look to come has a chance of 2 % to decide it. An arm runs on while a
+comparison of it is neither decided nor given up, the reference as long as any of its regime's.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,7 +15,13 @@ from rethink_ray.judge.families import (
     decide_family,
     is_clear_of_margin,
 )
-from rethink_ray.judge.spending import LookPlan, sequential_p, sequential_p_one_sided
+from rethink_ray.judge.rules import rule_of
+from rethink_ray.judge.spending import (
+    LookPlan,
+    chance_to_decide_later,
+    sequential_p,
+    sequential_p_one_sided,
+)
 from rethink_ray.judge.statistics import Estimate, contrast
 from rethink_ray.judge.verdicts import Verdict
 from verdicts.answers import Answer
@@ -25,6 +32,8 @@ from verdicts.surfaces import ARMS, LENGTHS, MARGIN, QUESTIONS, Cell, Question
 SEQUENTIAL = "rethink-ray, until decided"
 PLAN = LookPlan(looks=(3, 5, 7, 9))
 FIRST, LAST = PLAN.looks[0], PLAN.looks[-1]
+FIRST_FUTILE = 5
+FUTILE_BELOW = 0.02
 
 
 @dataclass(slots=True)
@@ -37,7 +46,7 @@ class OpenComparison:
     p_far: list[float] = field(default_factory=list)
     """Of the difference against the margin, the larger of both sides."""
     verdict: Verdict | None = None
-    """None while it is open."""
+    """None while it runs; ``INCONCLUSIVE`` once it is given up."""
     has_left: bool = False
 
     @property
@@ -63,6 +72,21 @@ class OpenComparison:
         self.has_left = decision.has_left
         verdict = verdict_of(decision, effect.value)
         self.verdict = None if verdict is Verdict.INCONCLUSIVE else verdict
+
+    def give_up_if_futile(self, effect: Estimate, num: int, num_left: int) -> None:
+        """Stops the comparison if it can hardly be decided any more.
+
+        Args:
+            effect: its difference at this look.
+            num: replicates at this look.
+            num_left: how many comparisons share the error still.
+        """
+        if self.verdict is not None or not FIRST_FUTILE <= num < LAST:
+            return
+        rule = rule_of("above", MARGIN, apart_by=num_left, margin_by=num_left)
+        chances = chance_to_decide_later(PLAN, PLAN.looks.index(num), effect, rule)
+        if max(chances) < FUTILE_BELOW:
+            self.verdict = Verdict.INCONCLUSIVE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,9 +148,13 @@ def _look(comparisons: Sequence[OpenComparison], cells: Mapping[Cell, CellRun], 
         assert effect is not None, "both sides have scores"
         effects[comparison.question] = effect
         members.append(comparison.look(effect))
-    for comparison, decision in zip(comparisons, decide_family(members), strict=True):
-        if comparison.question in effects:
-            comparison.decide(decision, effects[comparison.question])
+    decisions = decide_family(members)
+    num_left = max(1, sum(not decision.has_left for decision in decisions))
+    for comparison, decision in zip(comparisons, decisions, strict=True):
+        effect = effects.get(comparison.question)
+        if effect is not None:
+            comparison.decide(decision, effect)
+            comparison.give_up_if_futile(effect, num, num_left)
 
 
 def answer_sequentially(studies: Mapping[int, Mapping[Cell, CellRun]]) -> Iterator[Answer]:
