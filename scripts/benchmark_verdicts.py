@@ -1,6 +1,6 @@
 """What a verdict costs: the same question answered by this program and by three ways without it.
 
-    python scripts/benchmark_verdicts.py [--surfaces 30] [--figure docs/figures/verdicts.png]
+    python scripts/benchmark_verdicts.py [--surfaces 20] [--figure docs/figures/verdicts.png]
     python scripts/benchmark_verdicts.py --check-replay
     python scripts/benchmark_verdicts.py --live studies/verdicts [--seeds 5]
 
@@ -14,7 +14,8 @@ on drawn shapes instead, with this program and with Ray Tune.
 """
 
 import argparse
-import time
+import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from verdicts.figure import draw_figure
@@ -23,32 +24,46 @@ from verdicts.program import BUDGETS, answer_fixed_budgets, run_study
 from verdicts.real_tune import check_replay
 from verdicts.rivals import answer_by_rivals
 from verdicts.sequential import answer_sequentially
-from verdicts.surfaces import draw_surfaces
+from verdicts.surfaces import Surface, draw_surfaces
 from verdicts.tables import all_tables
-from verdicts.tally import Tally
+from verdicts.tally import Point, Score, Tally, score_answers
 from verdicts.todays_findings import answer_as_findings
 
 
-def run_policies(num: int) -> Tally:
+def run_policies(num: int, workers: int) -> Tally:
     """Every policy at every budget on ``num`` surfaces of each kind."""
     tally = Tally()
-    for surface in draw_surfaces(num):
-        studies = {trials: run_study(surface, trials) for trials in BUDGETS}
-        fixed = list(answer_fixed_budgets(studies))
-        answers = (
-            *fixed,
-            *map(answer_as_findings, fixed),
-            *answer_sequentially(studies),
-            *answer_by_rivals(surface),
-        )
-        tally.add(surface, answers)
+    surfaces = list(draw_surfaces(num))
+    with ProcessPoolExecutor(workers) as pool:
+        for surface, scores in zip(surfaces, pool.map(ask_policies, surfaces), strict=True):
+            tally.add(surface, scores)
     return tally
+
+
+def ask_policies(surface: Surface) -> list[tuple[Point, Score]]:
+    """The scores of every policy at every budget on one surface."""
+    studies = {trials: run_study(surface, trials) for trials in BUDGETS}
+    fixed = list(answer_fixed_budgets(studies))
+    answers = (
+        *fixed,
+        *map(answer_as_findings, fixed),
+        *answer_sequentially(studies),
+        *answer_by_rivals(surface),
+    )
+    return score_answers(answers, surface)
+
+
+def cpu_seconds() -> float:
+    """CPU time of this process and of those that it started and that have ended."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
 
 
 def main() -> None:
     """Print the tables and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--surfaces", type=int, default=30, help="of each of the 12 kinds")
+    parser.add_argument("--surfaces", type=int, default=20, help="of each of the 12 kinds")
+    parser.add_argument("--workers", type=int, default=2, help="processes")
     parser.add_argument("--figure", type=Path, help="where to draw it; nowhere if left out")
     parser.add_argument("--check-replay", action="store_true", help="hold it against Ray Tune")
     parser.add_argument("--live", type=Path, help="run on drawn shapes, into this folder")
@@ -62,9 +77,8 @@ def main() -> None:
     if asked.check_replay:
         print(check_replay())
         return
-    began = time.process_time()
-    tally = run_policies(asked.surfaces)
-    print(f"# What a verdict costs\n\n{time.process_time() - began:.0f} s of CPU")
+    tally = run_policies(asked.surfaces, asked.workers)
+    print(f"# What a verdict costs\n\n{cpu_seconds():.0f} s of CPU")
     for line in all_tables(tally):
         print(line)
     if asked.figure:

@@ -26,7 +26,7 @@ from verdicts.surfaces import (  # noqa: E402
     draw_surface,
     draw_surfaces,
 )
-from verdicts.tally import Tally, rate_against_rivals, score_answer  # noqa: E402
+from verdicts.tally import Tally, rate_against_rivals, score_answer, score_answers  # noqa: E402
 from verdicts.todays_findings import judge_as_findings  # noqa: E402
 from verdicts.tune_replay import Asha, replay_tune  # noqa: E402
 
@@ -222,8 +222,8 @@ def test_the_goal_compares_updates_at_the_same_share_of_right_verdicts() -> None
         answer("theirs", "all", 100.0, 0.0),
         answer("theirs", "too much", 500.0, 0.0),
     ]
-    tally.add(surface, answers)
-    tally.add(surface, answers)
+    for _ in range(2):
+        tally.add(surface, score_answers(answers, surface))
     assert score_answer(answers[1], surface).by_rule.right == 1.0
     assert score_answer(answers[0], surface).by_rule.false == 1.0
     goal = rate_against_rivals(tally, list(tally.scores), "ours", ("theirs",))

@@ -1,6 +1,6 @@
 """The same question on drawn shapes: this program, and one Ray Tune sweep for each regime.
 
-Nobody has planted the truth here. So the runs are repeated with several seeds, and what is counted
+The truth is not known here. So the runs are repeated with several seeds, and what is counted
 is how often two repeats of one way contradict each other. The sweep's trials train as Tune's users
 write it: one schedule each, scored after every 1x, without sharing anything.
 """

@@ -16,7 +16,7 @@ length up to 6x. One rate is tuned. What is published, and where:
 - A rate off by a factor of two costs 0.1 to 0.5 points, one off by 0.75 decades 2.5 (Goyal et al.
   2017, ImageNet): 3 to 8 points for each square decade.
 
-Assumed, because nobody has published it: where the best rate lies, that it falls by up to 0.4
+Assumed, because we know of no publication: where the best rate lies, that it falls by up to 0.4
 decades from 2x to 6x, that too high a rate costs twice what too low a rate costs and diverges 0.8
 decades above the best, and that arms with one published length approach it as He's arms do.
 """

@@ -17,6 +17,7 @@ from verdicts.tally import (
     Tally,
     mean_with_interval,
     rate_against_rivals,
+    share_open,
 )
 
 RIVALS = (SWEEP, ASHA_PER_ARM, GRID)
@@ -34,7 +35,7 @@ def all_tables(tally: Tally) -> Iterator[str]:
     yield from by_rule_table(tally)
     yield "\n## The four comparisons at 6x alone\n"
     yield from longest_table(tally)
-    yield "\n## If nobody may abstain: signs of means, equal within the margin\n"
+    yield "\n## Without abstaining: signs of means, equal within the margin\n"
     yield from from_means_table(tally)
     for policy in OWN:
         for rivals, name in ((RIVALS, "rivals as asked"), (ALL_RIVALS, "with more seeds too")):
@@ -63,7 +64,7 @@ def by_rule_table(tally: Tally) -> Iterator[str]:
             f"{runs.mean():.0f}",
             percent(right),
             percent(false),
-            percent(1.0 - right - false),
+            percent(share_open(right, false)),
             percent(tally.values(point, lambda s: s.by_rule.any_false)),
             percent(tally.values(point, lambda s: s.by_rule.false_of_winners)),
             points_of_ap(tally.values(point, lambda s: s.regret)),
@@ -94,7 +95,7 @@ def _short_table(
         runs = tally.values(point, updates).mean() / FULL_RUN
         yield (
             f"| {point[0]} | {point[1]} | {runs:.0f} | {percent(right)} | {percent(false)} | "
-            f"{percent(1.0 - right - false)} | {percent(any_false)} |"
+            f"{percent(share_open(right, false))} | {percent(any_false)} |"
         )
 
 
@@ -115,9 +116,9 @@ def goal_table(tally: Tally, policy: str, rivals: Sequence[str]) -> Iterator[str
 
 def _goal_row(name: str, goal: Goal) -> str:
     return (
-        f"| {name} | {goal.rival[0]}, {goal.rival[1]} | {100 * goal.rival_share:.0f} % | "
+        f"| {name} | {goal.rival[0]}, {goal.rival[1]} | {percent(goal.rival_right)} | "
         f"{_ratio_text(goal.ratio)} [{_ratio_text(goal.low)}, {_ratio_text(goal.high)}] | "
-        f"{100 * goal.false:.1f} % | {100 * goal.any_false:.0f} % | "
+        f"{percent(goal.false)} | {percent(goal.any_false)} | "
         f"{'yes' if goal.is_met else 'no'} |"
     )
 
@@ -127,23 +128,23 @@ def _ratio_text(ratio: float) -> str:
 
 
 def kinds_table(tally: Tally) -> Iterator[str]:
-    """Share of right (false) verdicts for each kind of surface."""
+    """Shares of right and of false verdicts for each kind of surface."""
     kinds = list(tally.scores)
     yield "| policy | budget | " + " | ".join(" ".join(kind) for kind in kinds) + " |"
     yield "|---" * (2 + len(kinds)) + "|"
     for point in tally.points:
         cells = []
         for kind in kinds:
-            right = tally.values(point, lambda s: s.by_rule.right, [kind]).mean()
-            false = tally.values(point, lambda s: s.by_rule.false, [kind]).mean()
-            cells.append(f"{100 * right:.0f} ({100 * false:.0f})")
+            right = tally.values(point, lambda s: s.by_rule.right, [kind])
+            false = tally.values(point, lambda s: s.by_rule.false, [kind])
+            cells.append(f"{percent(right, 0)}, {percent(false, 0)}")
         yield f"| {point[0]} | {point[1]} | " + " | ".join(cells) + " |"
 
 
 def losses(tally: Tally) -> Iterator[str]:
     """Rivals that get more right verdicts than every budget of ours that costs no more."""
-    yield "| surfaces | rival | runs of 6x | right | our best for no more |"
-    yield "|---" * 5 + "|"
+    yield "| surfaces | rival | runs of 6x | right | our best for no more | difference (points) |"
+    yield "|---" * 6 + "|"
     own = [point for point in tally.points if point[0] in OWN]
     for kind in tally.scores:
         for point in tally.points:
@@ -154,27 +155,28 @@ def losses(tally: Tally) -> Iterator[str]:
 
 
 def _loss(tally: Tally, kind: Kind, rival: Point, own: Sequence[Point]) -> str | None:
-    def right(point: Point) -> float:
-        return float(tally.values(point, lambda s: s.by_rule.right, [kind]).mean())
-
-    def updates(point: Point) -> float:
-        return float(tally.values(point, lambda s: s.updates, [kind]).mean())
-
-    affordable = [point for point in own if updates(point) <= updates(rival)]
-    ours = max((right(point) for point in affordable), default=0.0)
-    if right(rival) <= ours:
+    rights = {p: tally.values(p, lambda s: s.by_rule.right, [kind]) for p in (rival, *own)}
+    runs = {
+        p: tally.values(p, lambda s: s.updates, [kind]).mean() / FULL_RUN for p in (rival, *own)
+    }
+    affordable = [point for point in own if runs[point] <= runs[rival]]
+    ours = max(affordable, key=lambda point: float(rights[point].mean()), default=None)
+    shown, lead = "nothing so cheap", rights[rival]
+    if ours is not None:
+        shown, lead = f"{percent(rights[ours], 0)} ({ours[0]}, {ours[1]})", lead - rights[ours]
+    if lead.mean() <= 0.0:
         return None
-    shown = f"{100 * ours:.0f} %" if affordable else "nothing so cheap"
+    mean, low, high = (100.0 * x for x in mean_with_interval(lead))
     return (
-        f"| {' '.join(kind)} | {rival[0]}, {rival[1]} | {updates(rival) / FULL_RUN:.0f} | "
-        f"{100 * right(rival):.0f} % | {shown} |"
+        f"| {' '.join(kind)} | {rival[0]}, {rival[1]} | {runs[rival]:.0f} | "
+        f"{percent(rights[rival], 0)} | {shown} | +{mean:.0f} [{low:.0f}, {high:.0f}] |"
     )
 
 
-def percent(values: Floats) -> str:
+def percent(values: Floats, digits: int = 1) -> str:
     """Mean and 95 % interval, in percent."""
-    mean, low, high = mean_with_interval(values)
-    return f"{100 * mean:.1f} % [{100 * low:.1f}, {100 * high:.1f}]"
+    mean, low, high = (100.0 * x for x in mean_with_interval(values))
+    return f"{mean:.{digits}f} % [{low:.{digits}f}, {high:.{digits}f}]"
 
 
 def points_of_ap(values: Floats) -> str:

@@ -50,7 +50,7 @@ class Score:
     longest: Counts
     """Those at 6x alone, by the one rule."""
     from_means: Counts
-    """All questions, if nobody may abstain."""
+    """All questions, without abstaining."""
     regret: float
     updates: float
     updates_longest: float
@@ -84,18 +84,22 @@ def score_answer(answer: Answer, surface: Surface) -> Score:
     )
 
 
+def score_answers(answers: Iterable[Answer], surface: Surface) -> list[tuple[Point, Score]]:
+    """Policy and budget of each answer, and its score."""
+    return [((one.policy, one.budget), score_answer(one, surface)) for one in answers]
+
+
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Scores of every policy and budget, kind by kind; surfaces in one order everywhere."""
 
     scores: dict[Kind, dict[Point, list[Score]]] = field(default_factory=dict)
 
-    def add(self, surface: Surface, answers: Iterable[Answer]) -> None:
-        """Scores the answers to one surface."""
+    def add(self, surface: Surface, scores: Iterable[tuple[Point, Score]]) -> None:
+        """Adds the scores of all answers to one surface."""
         points = self.scores.setdefault((surface.family, surface.noise), {})
-        for answer in answers:
-            scores = points.setdefault((answer.policy, answer.budget), [])
-            scores.append(score_answer(answer, surface))
+        for point, score in scores:
+            points.setdefault(point, []).append(score)
 
     @property
     def points(self) -> list[Point]:
@@ -110,6 +114,12 @@ class Tally:
         return np.array([read(s) for kind in chosen for s in self.scores[kind][point]])
 
 
+def share_open(right: Floats, false: Floats) -> Floats:
+    """What is neither right nor false, without rounding errors below zero."""
+    rest: Floats = np.maximum(0.0, np.round(1.0 - right - false, 9)) + 0.0
+    return rest
+
+
 def mean_with_interval(values: Floats, seed: int = 0) -> tuple[float, float, float]:
     """Mean, and the 95 % interval of it (percentiles of resampled surfaces)."""
     means = values[_resample(len(values), seed)].mean(axis=1)
@@ -121,27 +131,28 @@ def _resample(num: int, seed: int) -> NDArray[np.int64]:
     return np.random.default_rng(seed).integers(num, size=(RESAMPLES, num))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Goal:
     """How many of the best rival's updates this program takes for as many right verdicts."""
 
     rival: Point
     """The cheapest point within ``TOLERANCE`` of the highest share of right verdicts."""
-    rival_share: float
+    rival_right: Floats
+    """Share of right verdicts of each surface."""
     ratio: float
     """Infinite where the program does not reach that share."""
     low: float
     high: float
     """The 95 % interval of the ratio."""
-    false: float
-    """Share of false verdicts of the program there."""
-    any_false: float
-    """Share of studies with a false verdict there."""
+    false: Floats
+    """Share of false verdicts of the program there, surface by surface."""
+    any_false: Floats
+    """1 for each surface with a false verdict there."""
 
     @property
     def is_met(self) -> bool:
-        """At most 0.45 of the updates, and at most 5 % false."""
-        return self.ratio <= MOST_UPDATES and self.false <= MOST_FALSE
+        """At most 0.45 of the updates, and at most 5 % of the verdicts false."""
+        return self.ratio <= MOST_UPDATES and float(self.false.mean()) <= MOST_FALSE
 
 
 TOLERANCE = 0.02
@@ -173,12 +184,12 @@ def rate_against_rivals(
     cheapest = min(reached, key=lambda p: float(table[p][1].mean()))
     return Goal(
         rival=rival,
-        rival_share=share,
+        rival_right=table[rival][0],
         ratio=ratio,
         low=float(low),
         high=float(high),
-        false=float(tally.values(cheapest, lambda s: s.by_rule.false, kinds).mean()),
-        any_false=float(tally.values(cheapest, lambda s: s.by_rule.any_false, kinds).mean()),
+        false=tally.values(cheapest, lambda s: s.by_rule.false, kinds),
+        any_false=tally.values(cheapest, lambda s: s.by_rule.any_false, kinds),
     )
 
 
