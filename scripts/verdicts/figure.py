@@ -52,7 +52,6 @@ def draw_figure(tally: Tally, path: Path) -> None:
 def _paint(axes: Any, tally: Tally, counted: str) -> None:
     axes.grid(axis="y", color="0.85", linewidth=0.6)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_ylim(bottom=0.0)
     for policy, (colour, marker, line) in STYLES.items():
         points = [point for point in tally.points if point[0] == policy]
         if not points:
