@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln, ndtr, stdtrit
 
 from rethink_ray.judge.look_levels import ALPHAS
-from rethink_ray.judge.spending import SHARE_SPENT, LookPlan, levels_of_normal, spend
+from rethink_ray.judge.spending import LookPlan, levels_of_normal, spend, tabulate_levels
 from rethink_ray.spec.sequential import Spending
 
 Floats = NDArray[np.float64]
@@ -249,12 +249,14 @@ def check_untabulated() -> None:
         calibrated = Calibrated(looks)
         for spending in get_args(Spending):
             plan = LookPlan(looks=looks, spending=spending)
-            for share in (1.0, SHARE_SPENT):
-                levels = levels_of_normal(plan, share)
+            for name, levels in (
+                ("known noise", levels_of_normal(plan)),
+                ("as used", tabulate_levels(plan)),
+            ):
                 errors = [
                     calibrated.errors(levels[ALPHAS.index(alpha)]).max() for alpha in (0.05, 0.01)
                 ]
-                print(looks, spending, share, *(f"{100 * e:.2f} %" for e in errors), flush=True)
+                print(looks, spending, name, *(f"{100 * e:.2f} %" for e in errors), flush=True)
 
 
 def main() -> None:

@@ -238,6 +238,24 @@ def run_fixed(scores: Floats, margin: float) -> tuple[Outcome, Flags]:
     return outcome, p_of_far(effects, margin) < ALPHA
 
 
+def run_fixed_family(scores: Floats, margin: float) -> Outcome:
+    """A fixed design whose family is decided as at a look, with plain p values."""
+    fixed, _ = run_fixed(scores, margin)
+    (effects,) = fixed.effects
+    nothing = np.zeros(effects.value.shape, dtype=np.bool_)
+    family = Family(
+        p_of_zero(effects),
+        p_of_far(effects, margin),
+        find_clear(effects, margin),
+        ~nothing,
+        nothing,
+    )
+    stepped = step_down(family)
+    sign = np.where(effects.value > 0.0, SUPPORTED, CONTRADICTED)
+    state = np.where(stepped.rejects_zero, sign, OPEN)
+    return replace(fixed, state=np.where(stepped.rejects_far, EQUIVALENT, state))
+
+
 def find_errors(outcome: Outcome, truths: Floats, margin: float) -> Flags:
     """``[studies, comparisons]``: wrong supported, contradicted or equivalent."""
     state = outcome.state
@@ -260,6 +278,54 @@ def at_the_end(outcome: Outcome) -> Effects:
     return Effects(value=pick("value"), se=pick("se"), df=pick("df"))
 
 
-def without(policy: Policy, **changes: object) -> Policy:
-    """The policy with some of its parts changed."""
-    return replace(policy, **changes)  # type: ignore[arg-type]
+def cover_unplanned(policy: Policy, truth: float, studies: int, seed: int) -> dict[str, float]:
+    """Share of plain 95 % intervals that hold the truth, of differences that no look was about.
+
+    Six arms of noise 1, all ahead of the reference by ``truth``, with the replicates that the
+    looks left them.
+    """
+    rng = np.random.default_rng(seed)
+    truths = np.full((studies, 5), truth)
+    first, second = (draw_scores(rng, truths, [1.0] * 6, policy.plan.looks[-1]) for _ in "ab")
+    nums = run_studies(first, policy).replicates
+    others = run_studies(second, policy).replicates
+    means = np.concatenate([np.zeros((studies, 1)), truths], axis=1)[:, :, None]
+    rung = means + 0.8 * (first - means) + 0.6 * (second - means)
+    twin = draw_scores(rng, truths, [1.0] * 6, policy.plan.looks[-1])
+    reference, arm = _summarize(first, nums), _summarize(first, nums, 1)
+    return {
+        "headline itself": _covers(arm, reference, truth),
+        "another rung, correlated by 0.8": _covers(
+            _summarize(rung, nums, 1), _summarize(rung, nums), truth
+        ),
+        "twins": _covers(_summarize(twin, nums, 1, at=1), arm, 0.0),
+        "two arms without the reference": _covers(_summarize(first, nums, 2), arm, 0.0),
+        "an arm and another study's reference": _covers(arm, _summarize(second, others), truth),
+    }
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Mean of each study's replicates of one arm, its squared standard error, and their number."""
+
+    mean: Floats
+    part: Floats
+    num: Numbers
+
+
+def _summarize(scores: Floats, nums: Numbers, arm: int = 0, *, at: int | None = None) -> Summary:
+    """The first replicates of an arm, as many as ``nums`` says of it (or of arm ``at``)."""
+    num = nums[:, arm if at is None else at]
+    kept = np.arange(scores.shape[2]) < num[:, None]
+    values = np.where(kept, scores[:, arm], 0.0)
+    mean = values.sum(axis=1) / num
+    squares = np.where(kept, (scores[:, arm] - mean[:, None]) ** 2, 0.0).sum(axis=1)
+    return Summary(mean=mean, part=squares / (num - 1) / num, num=num)
+
+
+def _covers(first: Summary, second: Summary, truth: float) -> float:
+    """Share of plain 95 % intervals by Welch's t that hold the true difference."""
+    se2 = first.part + second.part
+    df = se2**2 / (first.part**2 / (first.num - 1) + second.part**2 / (second.num - 1))
+    missed = np.abs(first.mean - second.mean - truth) > stdtrit(df, 0.5 + LEVEL / 2) * np.sqrt(se2)
+    return 1.0 - float(missed.mean())

@@ -89,7 +89,7 @@ def estimate_median(plan: LookPlan, effects: Sequence[Estimate], error: float) -
     path = _Path(nums=nums, edges=edges / noise * nums[:-1], observed=observed)
     low, high = observed - 6.0 / float(np.sqrt(nums[0])), observed + 6.0 / float(np.sqrt(nums[0]))
     steps = path.follow()
-    for _ in range(50):
+    for _ in range(30):
         middle = (low + high) / 2.0
         low, high = (low, middle) if path.share_above(middle, steps) > 0.5 else (middle, high)
     return float(np.copysign((low + high) / 2.0 * noise, last.value))
