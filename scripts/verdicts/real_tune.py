@@ -50,14 +50,15 @@ def run_tune(trainable: Trainable, experiment: Experiment, storage: Path) -> lis
             search_alg=OptunaSearch(seed=experiment.seed),
             scheduler=ASHAScheduler(
                 time_attr=TRAINED,
-                max_t=experiment.longest,
-                grace_period=GRACE_PERIOD,
+                max_t=int(experiment.longest),
+                grace_period=int(GRACE_PERIOD),
                 reduction_factor=FACTOR,
             ),
         ),
         run_config=tune.RunConfig(storage_path=str(storage), verbose=0),
     )
-    results = list(tuner.fit())
+    grid = tuner.fit()
+    results = [grid[index] for index in range(len(grid))]
     failed = [result.error for result in results if result.error is not None]
     if failed:
         raise failed[0]

@@ -164,7 +164,7 @@ class ArmSurface:
         What the drop will bring grows with the square root of the rate, as noise of updates does.
         """
         gain = DROP_GAIN * self.level / LACKING_AP
-        gain *= 10.0 ** (0.5 * self.decades_off(rate, time))
+        gain *= math.pow(10.0, 0.5 * self.decades_off(rate, time))
         return max(0.0, self.true_ap(rate, time) - gain)
 
 
