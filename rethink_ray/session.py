@@ -10,13 +10,9 @@ from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from rethink_ray.protocol.extension import (
-    ADD_COMMAND,
-    add_from_file,
-    extend,
-    fingerprint_of,
-    merge,
-)
+from rethink_ray.protocol.cell_rules import has_looks
+from rethink_ray.protocol.extension import ADD_COMMAND, add_from_file, extend, fingerprint_of, merge
+from rethink_ray.protocol.growth import require_same_comparisons
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.same_facts import merge_facts, require_same_facts
 from rethink_ray.records.directory import StudyDirectory
@@ -242,6 +238,7 @@ def continue_study(
     with writing(directory.lock()):
         directory.reread()
         merged = merge(directory.study, study, add_with)
+        _require_same_comparisons(directory, merged)
         return merged != directory.study and directory.restate(merged)
 
 
@@ -265,6 +262,7 @@ def edit_study(directory: StudyDirectory, given: StudyInput) -> bool:
         directory.reread()
         has_results = bool(directory.load_state().rungs)
         study = add_from_file(directory.study, given.study, given.file, has_results=has_results)
+        _require_same_comparisons(directory, study)
         facts = merge_facts(directory.facts, given.facts)
         if study == directory.study:
             return directory.restate(study)
@@ -324,7 +322,13 @@ def extend_study(
             searches=searches,
             lengths=lengths,
         )
+        _require_same_comparisons(directory, larger)
         return directory.restate(larger)
+
+
+def _require_same_comparisons(directory: StudyDirectory, larger: Study) -> None:
+    if has_looks(larger):
+        require_same_comparisons(directory.study, larger, directory.load_state().looks_taken)
 
 
 def load_paces(where: str) -> MeasuredPaces:

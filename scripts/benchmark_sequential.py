@@ -172,8 +172,13 @@ FAMILIES: Sequence[tuple[str, Sequence[float], Sequence[float]]] = (
     ("6 arms, 2 equal and 3 at the margin, noise 0.2", (0.0, 0.0, 0.5, 0.5, 0.5), (0.2,) * 6),
     ("6 arms, 2 equal and 3 at the margin, noise 0.3", (0.0, 0.0, 0.5, 0.5, 0.5), (0.3,) * 6),
     ("6 arms, truths 0, 0.5, 0.5, 1, 4, noise 0.3", (0.0, 0.5, 0.5, 1.0, 4.0), (0.3,) * 6),
+    ("5 comparisons that share nothing, equal, noise 0.4", (0.0,) * 5, (1e-6,) + (0.4,) * 5),
+    ("5 that share nothing, at the margin, noise 0.3", (0.5,) * 5, (1e-6,) + (0.3,) * 5),
+    ("5 that share nothing, at the margin, noise 0.4", (0.5,) * 5, (1e-6,) + (0.4,) * 5),
+    ("5 that share nothing, 2 equal, noise 0.4", (0.0, 0.0, 0.5, 0.5, 0.5), (1e-6,) + (0.4,) * 5),
 )
-"""(what, truths, standard deviations: of the reference, then of each arm)."""
+"""(what, truths, standard deviations: of the reference, then of each arm). Where the reference has
+no noise, comparisons share nothing."""
 
 
 def plant_family(
@@ -250,22 +255,24 @@ def show_coverage_by_look(policy: Policy, studies: int) -> None:
                 shares = (float(100 * flags[here].mean()) for flags in (plain, repeated))
                 shown = " | ".join(f"{share:.1f} %" for share in shares)
                 print(f"| {truth:g} | {num or 'any'} | {100 * here.mean():.1f} % | {shown} |")
-    print("\n| noise 1, truth | estimate | too high | mean bias | of those decided before 9 |")
-    print("|---|---|---|---|---|")
+    show_bias(policy)
+
+
+def show_bias(policy: Policy) -> None:
+    """The bias of the plain difference and of the median-unbiased estimate."""
+    print("\n| noise 1, truth | futility | estimate | too high | mean bias | decided before 9 |")
+    print("|---|---|---|---|---|---|")
     for truth in (0.5, 1.0, 2.0):
-        truths, scores = plant_family((truth,), (1.0, 1.0), NUM_ESTIMATED)
-        outcome = run_studies(scores, policy)
-        early = (outcome.ended[:, 0] < len(LOOKS) - 1) & (outcome.state[:, 0] == SUPPORTED)
-        for name, values in (
-            ("plain", at_the_end(outcome).value[:, 0]),
-            ("median-unbiased", estimate_medians(policy, outcome)),
-        ):
-            bias = values - truth
-            print(
-                f"| {truth:g} | {name} | {100 * np.mean(bias > 0):.0f} % | {bias.mean():+.2f} "
-                f"| {bias[early].mean():+.2f} |",
-                flush=True,
-            )
+        _, scores = plant_family((truth,), (1.0, 1.0), NUM_ESTIMATED)
+        for futility, tried in (("stops", policy), ("ignored", replace(policy, is_futile=False))):
+            outcome = run_studies(scores, tried)
+            early = outcome.replicates[:, 0] < LOOKS[-1]
+            early &= outcome.state[:, 0] == SUPPORTED
+            plain, unbiased = at_the_end(outcome).value[:, 0], estimate_medians(tried, outcome)
+            for name, values in (("plain", plain), ("median-unbiased", unbiased)):
+                bias = values - truth
+                shown = f"{100 * np.mean(bias > 0):.0f} % | {bias.mean():+.2f}"
+                print(f"| {truth:g} | {futility} | {name} | {shown} | {bias[early].mean():+.2f} |")
 
 
 def estimate_medians(policy: Policy, outcome: Outcome) -> Floats:

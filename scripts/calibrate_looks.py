@@ -237,7 +237,7 @@ def write_table() -> None:
             lines.append(f"{spending} {'-'.join(map(str, looks))}")
             lines += [" ".join(f"{level:.2e}" for level in column) for column in levels.T]
             print("\n".join(lines[-len(looks) - 1 :]), flush=True)
-    opening, closing = '_TABLE = """\n', '"""\n\n\ndef read_levels'
+    opening, closing = '_TABLE = """\n', '"""\n\n\ndef find_levels'
     text = TABLE.read_text()
     before, after = text.partition(opening)[0], text.partition(closing)[2]
     TABLE.write_text(before + opening + "\n".join(lines) + "\n" + closing + after)

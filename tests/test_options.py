@@ -16,7 +16,6 @@ COMPARES_STUDIES = PACKAGE / "protocol" / "extension.py"
 """It reads every key, to tell one study from another; that adds no behaviour."""
 MOST_ROOMS = 3
 OPTIONS = (
-    "budget.searches",
     "budget.num_searches",
     "budget.sequential",
     "budget.audit",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rethink_ray.judge.arm_choice import Why
+from rethink_ray.judge.look_stop import LookStop
 from rethink_ray.judge.statistics import Estimate
 
 
@@ -69,6 +70,9 @@ class OpenQuestion:
     hours: float | None
     """Accelerator or slot hours that these would take in the whole study; None: not known."""
     sentence: str
+    stop: LookStop | None = None
+    """Where the looks of a study that stops when it has decided leave it; None: no look decides
+    about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +90,8 @@ class RegimeAnswer:
     arms: tuple[RankedArm, ...]
     """The highest mean first; arms that were not compared last."""
     open: tuple[OpenQuestion, ...]
+    looks: tuple[str, ...] = ()
+    """Where the looks leave the headlines that ``open`` does not name, in words; none without."""
 
     @property
     def tied(self) -> tuple[str, ...]:

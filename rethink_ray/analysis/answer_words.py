@@ -1,11 +1,13 @@
 """The answer of one regime as a paragraph: what to train with, how sure it is, what is open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rethink_ray.analysis.answer import OpenQuestion, RankedArm, Recommendation, RegimeAnswer
 from rethink_ray.analysis.read.prices import time_unit
+from rethink_ray.judge.look_stop import LookStop, say_stop
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES
+from rethink_ray.judge.verdicts import Finding
 from rethink_ray.judge.wording import (
     counted,
     listed,
@@ -36,6 +38,7 @@ def say_regime(study: Study, answer: RegimeAnswer, *, varies: bool) -> tuple[str
         *_say_why(study, answer, chosen),
         _say_expected(study, chosen, varies=varies),
         *(one.sentence for one in answer.open),
+        *answer.looks,
         *_say_left_out(answer),
     )
 
@@ -125,10 +128,38 @@ def say_open(study: Study, regime: str, question: OpenQuestion) -> str:
         return f"{chosen} and {other} are shown to be {within} ({size}): choose either."
     head = f"Open: whether {chosen} ends above {other} ({size} so far)"
     unit = f"{unit_name(study)} per arm"
+    if question.stop is not None and not question.stop.is_decided:
+        return f"{head}; {_say_after_looks(study, question.stop, question.needed)}."
     if question.needed is None:
         return f"{head}; more than 100 {unit} would be needed."
     hours = f", {say_hours(study, question.hours)} more" if question.hours else ""
     return f"{head}; about {question.needed} {unit} would decide{hours}."
+
+
+def _say_after_looks(study: Study, stop: LookStop, needed: int | None) -> str:
+    """Where the looks leave an open question; after the last one, what a new study would need."""
+    clause = say_stop(stop, unit_name(study))
+    if not stop.is_over:
+        return clause
+    num = f"about {needed}" if needed else "more than 100"
+    return f"{clause}; {num} per arm would"
+
+
+def say_looks(
+    study: Study, findings: Iterable[Finding], regime: str, known: Iterable[OpenQuestion]
+) -> Iterator[str]:
+    """Where the looks leave each headline of a regime; those that ``known`` names are left out."""
+    said = {frozenset(one.arms) for one in known if one.stop and not one.stop.is_decided}
+    for finding in findings:
+        is_headline = (finding.family, finding.kind, finding.regime) == ("primary", "arms", regime)
+        if finding.stop is None or not is_headline or frozenset(finding.arms) in said:
+            continue
+        (reference, other), stopped = finding.arms, say_stop(finding.stop, unit_name(study))
+        at = f"at {times(finding.lengths[-1])}" if len(finding.lengths) == 1 else "at its best"
+        if finding.stop.is_decided:
+            yield f"The comparison of {other} with {reference} {at} {stopped}."
+        else:
+            yield f"Whether {other} ends above {reference} {at} is open ({stopped})."
 
 
 def say_hours(study: Study, hours: float) -> str:

@@ -17,19 +17,24 @@ from rethink_ray.analysis.answer import (
     Recommendation,
     RegimeAnswer,
 )
-from rethink_ray.analysis.answer_words import say_open, say_regime, say_why_not_compared
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.analysis.answer_words import (
+    say_looks,
+    say_open,
+    say_regime,
+    say_why_not_compared,
+)
 from rethink_ray.analysis.read.prices import count_accelerators
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sections.section import SectionInput
 from rethink_ray.judge.arm_choice import ArmChoice, OpenComparison, choose_arm
 from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.best_set import interval_of_chosen
 from rethink_ray.judge.corrections import Corrections
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES, mean_of
-from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.cell_rules import has_looks, num_searches
 from rethink_ray.spec.batches import count_passes
 from rethink_ray.spec.cost_order import order_by_cost
 from rethink_ray.spec.draws import redraws
@@ -44,7 +49,7 @@ def derive_answer(
     """The answer of a study, finished or not.
 
     Args:
-        given: the study, its records and its costs.
+        given: the study, its records, costs and findings.
         samples: of its objective.
         corrections: of its findings, so that both agree.
     """
@@ -59,6 +64,7 @@ def derive_answer(
 
 
 def _answer_regime(given: SectionInput, choice: ArmChoice) -> RegimeAnswer:
+    questions = tuple(_price_open(given, choice.regime, one) for one in choice.open)
     answer = RegimeAnswer(
         regime=choice.regime,
         num_images=given.facts.regime_sizes.get(choice.regime, 0),
@@ -67,7 +73,8 @@ def _answer_regime(given: SectionInput, choice: ArmChoice) -> RegimeAnswer:
         recommended=_recommend(given, choice),
         why=choice.why,
         arms=_rank_arms(given.results, choice),
-        open=tuple(_price_open(given, choice.regime, one) for one in choice.open),
+        open=questions,
+        looks=tuple(say_looks(given.study, given.findings, choice.regime, questions)),
     )
     varies = redraws(given.study, given.facts, choice.regime)
     sentences = say_regime(given.study, answer, varies=varies)
@@ -140,12 +147,18 @@ def _price_open(given: SectionInput, regime: str, comparison: OpenComparison) ->
         needed=needed,
         hours=hours,
         sentence="",
+        stop=comparison.stop,
     )
     return replace(question, sentence=say_open(given.study, regime, question))
 
 
 def _find_next(given: SectionInput, answers: Iterable[RegimeAnswer]) -> NextStep | None:
-    """The step that decides the first open question; three replicates where there are fewer."""
+    """The step that decides the first open question; three replicates where there are fewer.
+
+    None where the study adds them itself: what its looks leave open, later ones do not decide.
+    """
+    if has_looks(given.study):
+        return None
     option = "--searches" if num_searches(given.study) > 1 else "--replicates"
     regimes = list(answers)
     if any(answer.why in ("no_interval", "unreplicated", "none") for answer in regimes) and (

@@ -11,17 +11,19 @@ from rethink_ray.analysis.data_faults import find_data_caveats
 from rethink_ray.analysis.drawn_images import find_draw_caveats
 from rethink_ray.analysis.ladder_ends import find_ladder_caveats
 from rethink_ray.analysis.norm_batches import find_small_norm_batches
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.step_times import find_uneven_step_times
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.seen_holdout import find_seen_holdout
+from rethink_ray.analysis.unplanned import find_unplanned
 from rethink_ray.judge.arms import find_confounded_pairs
 from rethink_ray.judge.noise_floor import find_thin_spread, find_twin_caveats
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, listed
 from rethink_ray.protocol.cell_rules import CellRules, num_searches
+from rethink_ray.protocol.look_words import say_count
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.networks import is_own
 from rethink_ray.spec.own_families import network_in_words
@@ -72,6 +74,7 @@ def find_caveats(
     caveats += find_seen_holdout(study, tables.facts)
     caveats += find_search_caveats(study)
     caveats += find_added_later(study)
+    caveats += find_unplanned(study)
     caveats.append(describe_fixed_recipe(study))
     return tuple(caveats)
 
@@ -208,8 +211,8 @@ def find_report_split_caveats(tables: StudyTables) -> Iterator[Caveat]:
 
 def find_search_caveats(study: Study) -> Iterator[Caveat]:
     """Replicates repeat the winner, not the search that found it; several searches do repeat it."""
-    trials, searches = counted(study.budget.trials, "trial"), num_searches(study)
-    if searches == 1:
+    trials, num = counted(study.budget.trials, "trial"), say_count(study, "searches")
+    if num_searches(study) == 1:
         text = (
             "findings are about the configurations this search found "
             f"({trials} a cell, one search each), not about all an arm "
@@ -218,7 +221,7 @@ def find_search_caveats(study: Study) -> Iterator[Caveat]:
         yield Caveat(key="one-search", text=text)
     else:
         text = (
-            f"findings are about arms as searches of {trials} tune them ({searches} searches a "
+            f"findings are about arms as searches of {trials} tune them ({num} searches a "
             "cell, each one value), not about what a longer search would find."
         )
         yield Caveat(key="tuned-so", text=text)

@@ -1,7 +1,7 @@
 """The table of the papers' claims: what this study says on each, beside its paper's own numbers."""
 
+from rethink_ray.analysis.read.published_samples import published_samples
 from rethink_ray.analysis.read.published_tables import load_published, published_names
-from rethink_ray.analysis.read.samples import published_samples
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.claim_words import orient_as_measured
 from rethink_ray.judge.claims import StudyClaims, judge_reported

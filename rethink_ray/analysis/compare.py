@@ -8,16 +8,18 @@ fingerprints agree.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from rethink_ray.analysis.read.published_samples import published_samples
 from rethink_ray.analysis.read.published_tables import is_published, load_published
-from rethink_ray.analysis.read.samples import published_samples, study_samples
-from rethink_ray.analysis.read.searches import cell_results
 from rethink_ray.analysis.read.study_tables import read_tables
-from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.claim_words import find_varying_columns, say_setting
 from rethink_ray.judge.matching import MatchedPair, find_comparisons
 from rethink_ray.judge.measurements import measure_difference
+from rethink_ray.judge.read.searches import cell_results
+from rethink_ray.judge.read.study_samples import study_samples
+from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, mean_of
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.store import is_uri, without_secrets
 from rethink_ray.spec.claim import MATCHED, Claim, Selector
@@ -57,6 +59,8 @@ class ComparedSource:
     samples: tuple[ScoreSample, ...]
     fingerprint: str
     """Of the study and of its data; empty for published numbers."""
+    has_looks: bool = False
+    """It adds replicates until its comparisons are decided, for which effects do not allow."""
 
     @property
     def reported(self) -> bool:
@@ -139,6 +143,7 @@ def read_source(name: str) -> ComparedSource:
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
         samples=tuple(samples),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
+        has_looks=has_looks(tables.study),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from rethink_ray.analysis.read.trials import read_faults_met_in_runs
+from rethink_ray.judge.read.trials import read_faults_met_in_runs
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.fault_kinds import FaultShare, describe_kind

@@ -5,7 +5,7 @@ Empty and unfinished studies have findings too; their sentences say what is miss
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,10 @@ from rethink_ray.analysis.answer import Answer
 from rethink_ray.analysis.answering import derive_answer
 from rethink_ray.analysis.caveats import find_caveats
 from rethink_ray.analysis.containment import Containment, MissingSection
-from rethink_ray.analysis.read.costs import StudyCost, study_cost
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.kept_boxes import KeptStudy
-from rethink_ray.analysis.read.samples import objective_samples, study_samples
-from rethink_ray.analysis.read.searches import cell_results, num_unproposed, search_end
-from rethink_ray.analysis.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.analysis.sections.registry import SECTIONS
 from rethink_ray.analysis.sections.section import SectionInput
+from rethink_ray.analysis.unplanned import find_changed_looks
 from rethink_ray.judge.arms import find_reference_arm, find_twins
 from rethink_ray.judge.caveat_order import select_cautions, select_cautions_of_all
 from rethink_ray.judge.claims import (
@@ -33,10 +29,16 @@ from rethink_ray.judge.claims import (
 )
 from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
+from rethink_ray.judge.looks import LookDecisions, take_look
+from rethink_ray.judge.read.costs import StudyCost, study_cost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.searches import cell_results, num_unproposed, search_end
+from rethink_ray.judge.read.study_samples import objective_samples, study_samples
+from rethink_ray.judge.read.trials import CellRecord, Trial, read_cells
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
-from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.claim import about, paper_claims
 from rethink_ray.spec.edits import select_post_hoc
@@ -181,7 +183,9 @@ def derive_findings(tables: StudyTables) -> Findings:
         sections={s.key: attempt(s.title, partial(s.derive_rows, given), ()) for s in SECTIONS},
         answer=attempt(
             RECOMMENDED,
-            lambda: derive_answer(given, judged.samples(), judged.corrections),
+            lambda: derive_answer(
+                replace(given, findings=judged.findings), judged.samples(), judged.corrections
+            ),
             Answer(study=study.study, regimes=()),
             (FINDINGS,),
         ),
@@ -213,11 +217,13 @@ def _judge(
     """Findings, the papers' claims, and caveats; ``derived`` takes note of those that fail."""
     study, attempt = tables.study, derived.attempt
 
+    rows = cache(lambda: tuple(study_samples(study, tables.facts, records, results, cost)))
+    looks = cache(lambda: _take_looks(tables, rows))
+
     def measure() -> tuple[tuple[MeasuredClaim, ...], tuple[MeasuredClaim, ...]]:
-        rows = list(study_samples(study, tables.facts, records, results, cost))
         declared = about(study.objective.metric, study.claims)
-        papers = measure_claims(paper_claims(), rows, study.margin)
-        return papers, measure_claims(declared, rows, study.margin, select_post_hoc(study))
+        papers = measure_claims(paper_claims(), rows(), study.margin)
+        return papers, measure_claims(declared, rows(), study.margin, select_post_hoc(study))
 
     papers, own_claims = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small
@@ -225,7 +231,7 @@ def _judge(
     measure_cells = cache(lambda: tuple(objective_samples(study, tables.facts, results)))
     judged = attempt(
         FINDINGS,
-        lambda: judge_study(study, measure_cells(), own_claims),
+        lambda: judge_study(study, measure_cells(), own_claims, looks()),
         Judged(findings=()),
         needs,
     )
@@ -235,6 +241,7 @@ def _judge(
         lambda: (
             *find_caveats(tables, records, results, cost, measure_cells()),
             *find_claim_caveats(own_claims),
+            *find_changed_looks(tables.looks, looks()),
         ),
         (),
         needs,
@@ -246,6 +253,16 @@ def _judge(
         corrections=judged.corrections,
         samples=measure_cells,
     )
+
+
+def _take_looks(
+    tables: StudyTables, rows: Callable[[], Sequence[ScoreSample]]
+) -> LookDecisions | None:
+    """The looks that were recorded, taken again; None for a plain number of replicates."""
+    if not has_looks(tables.study):
+        return None
+    numbers = [look.replicates for look in tables.looks]
+    return take_look(tables.study, {n: [sample.up_to(n) for sample in rows()] for n in numbers})
 
 
 def _regime(tables: StudyTables, name: str, results: Mapping[Cell, CellResult]) -> RegimeResult:
@@ -268,17 +285,19 @@ def _missing(
     if not searched:
         return "Nothing has been recorded yet: no trial has been proposed."
     trials = sum(t.state == "waiting" for t in searched)
-    numbers = range(num_searches(study))
-    trials += sum(num_unproposed(study, cell, records, n) for cell in records for n in numbers)
+    numbers = {cell: range(record.num_searches) for cell, record in records.items()}
+    trials += sum(
+        num_unproposed(study, cell, records, n) for cell in records for n in numbers[cell]
+    )
     open_ones = {
-        cell: [n for n in numbers if not search_end(study, cell, records, n).is_over]
+        cell: [n for n in numbers[cell] if not search_end(study, cell, records, n).is_over]
         for cell in records
     }
     # without any incumbent yet there will be one at least
     replicates = sum(
         _replicates_waiting(result)
         if result.points
-        else study.budget.num_replicates * len(open_ones[cell])
+        else records[cell].num_replicates * len(open_ones[cell])
         for cell, result in results.items()
     )
     parts = [counted(trials, "search trial")] if trials else []

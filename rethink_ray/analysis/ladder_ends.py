@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import listed, metric_name, times
 from rethink_ray.protocol.cell_rules import least_gain, may_end_early

@@ -2,7 +2,7 @@
 
 from rethink_ray.analysis.export import RungOrigin
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.read.curves import CellResult
+from rethink_ray.judge.read.curves import CellResult
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.judge.wording import counted, metric_name, span, times
 from rethink_ray.spec.card import CardScore, ModelCard

@@ -4,17 +4,18 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rethink_ray.analysis.read.samples import objective_samples, study_samples
-from rethink_ray.analysis.read.searches import cell_results
-from rethink_ray.analysis.read.trials import read_cells
+from rethink_ray.judge.look_errors import read_look_errors, rule_at_last_look
 from rethink_ray.judge.matching import Comparison, find_comparisons
 from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.power import MOST_PLANNED, SIMULATED_STUDIES, Simulation
 from rethink_ray.judge.questions import ask_about_arms, describe_headlines
+from rethink_ray.judge.read.searches import cell_results
+from rethink_ray.judge.read.study_samples import objective_samples, study_samples
+from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.judge.rules import DecisionRule, rule_of
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES, pool_sds
-from rethink_ray.judge.wording import UNITS, unit_name
+from rethink_ray.judge.wording import UNITS, listed, unit_name
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
@@ -73,7 +74,7 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
     powers = []
     if headlines:
         name = f"headlines: {describe_headlines(study)}"
-        rule = rule_of("above", study.margin, apart_by=family)
+        rule = _primary_rule(study, rule_of("above", study.margin, apart_by=family), family)
         powers.append(_power(simulation, rule, name, (headlines, 2), num))
     everyone: Mapping[str, Claim] = {**claims, **paper_claims()}
     for name, claim in everyone.items():
@@ -82,9 +83,17 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
             by = family if claim.primary else 1
             margin = claim.margin_within(study.margin)
             rule = rule_of(expectation_of(claim), margin, apart_by=by, margin_by=by)
+            if claim.primary:
+                rule = _primary_rule(study, rule, family)
             groups = _num_groups(claim, comparisons[0])
             powers.append(_power(simulation, rule, name, (len(comparisons), groups), num))
     return tuple(powers)
+
+
+def _primary_rule(study: Study, rule: DecisionRule, family: int) -> DecisionRule:
+    """The rule of a primary comparison; with looks, that of the last one."""
+    errors = read_look_errors(study)
+    return rule if errors is None else rule_at_last_look(errors, rule, family)
 
 
 def measure_noise(study: Study, facts: DataFacts, state: StudyState) -> float:
@@ -128,6 +137,18 @@ def num_values(study: Study) -> int:
     return searches if searches > 1 else study.budget.num_replicates
 
 
+def _look_lines(study: Study) -> Iterator[str]:
+    """What looks add to the plan's power; nothing with a plain number."""
+    errors = read_look_errors(study)
+    if errors is not None:
+        looks = listed([str(num) for num in errors.plan.looks])
+        yield (
+            f"the figures are those of the last look. The study looks at {looks} "
+            f"{unit_name(study)}, and a comparison stops at the first look that decides it, or "
+            "from which on further ones could hardly decide it."
+        )
+
+
 def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterator[str]:
     """The plan's power as text."""
     num, unit = num_values(study), unit_name(study)
@@ -151,6 +172,7 @@ def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterat
         f"contenders that are equal are shown to be, within the margin. at 80 %: the {unit} with "
         "which that chance is four in five."
     )
+    yield from _look_lines(study)
 
 
 def _design(study: Study, facts: DataFacts) -> tuple[int, list[ScoreSample]]:

@@ -110,15 +110,14 @@ class Dispatcher:
     def decide(self) -> Decision:
         """What the study needs next, once nothing is left to record first.
 
-        The search may return new rounds of trials, and trials that can never start. Both are
-        recorded, and the search decides again, until it returns jobs alone.
+        The search may return new rounds of trials, trials that can never start, and a look at the
+        replicates. They are recorded, and the search decides again, until it returns jobs alone.
         """
         while True:
             decision = self.decider.next_jobs(self.recorder.state)
-            events: list[Event] = [*decision.rounds, *decision.ends]
-            if not events:
+            if not decision.events:
                 return decision
-            is_new = [self.recorder.record(event) for event in events]
+            is_new = [self.recorder.record(event) for event in decision.events]
             assert any(is_new), "a decision repeats events that are recorded"
 
     def update_status(self) -> None:

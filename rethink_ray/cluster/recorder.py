@@ -16,6 +16,7 @@ from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import (
     AssetDone,
     Event,
+    LookTaken,
     Resumed,
     RoundProposed,
     RungDone,
@@ -132,5 +133,7 @@ def _is_recorded(state: StudyState, event: Event) -> bool:
             return event.trial_id in state.ended
         case AssetDone():
             return event.key in state.assets
+        case LookTaken():
+            return event.number in state.looks
         case _:
             return False

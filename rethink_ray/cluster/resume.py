@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rethink_ray.protocol.additions import find_additions
 from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.protocol.looks import sequential_axis
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
@@ -79,6 +80,9 @@ def _describe_next(directory: StudyDirectory, state: StudyState) -> Iterator[str
     proposed = sum(len(r.members) for r in decision.rounds) + decision.unproposed
     if fresh or proposed:
         yield f"new: {_count(fresh, 'job')} to start, {_count(proposed, 'trial')} to propose"
+    if decision.look is not None:
+        axis = sequential_axis(directory.study)
+        yield f"a look at {decision.look.replicates} {axis} is due"
     if decision.done:
         yield "nothing is left to do"
 

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from types import TracebackType
@@ -21,6 +22,7 @@ from rethink_ray.records.types import (
     AssetDone,
     Event,
     JobFailed,
+    LookTaken,
     Resumed,
     RoundProposed,
     RunCut,
@@ -171,6 +173,11 @@ def event_lines(event: Event, names: dict[str, str], metric: str) -> Iterator[st
             yield f"{event.job_id} failed: {event.reason}"
         case RunCut():
             yield f"no job starts any more: the next one would not end within {event.hours:g} h"
+        case LookTaken():
+            states = Counter(c.verdict for c in event.comparisons)
+            counts = ", ".join(f"{num} {verdict}" for verdict, num in sorted(states.items()))
+            on = f"{', '.join(event.running)} run on" if event.running else "no cell runs on"
+            yield f"look after {event.replicates} of each arm: {counts or 'no comparison'}; {on}"
         case Resumed():
             trials = plural(event.trials, "search trial")
             repeats = plural(event.replicates, "replicate")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rethink_ray.commands.hours import passes_lines, plan_hours_lines
-from rethink_ray.commands.status import plural
 from rethink_ray.protocol.cell_rules import CellRules, least_gain, num_searches, redraws_images
+from rethink_ray.protocol.look_words import describe_plan, say_count
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.plan import Plan, plan_study
 from rethink_ray.session import count_weights, describe_hub_weights, describe_labels
@@ -136,10 +136,11 @@ def _update_lines(study: Study, plan: Plan) -> Iterator[str]:
     yield line
     least, most = plan.steps_range
     if least < most:
-        num = study.budget.num_replicates
+        num = say_count(study, "replicates")
         yield f"at least {least:,}, at most {most:,} updates:"
+        yield from (f"  {sentence};" for sentence in describe_plan(study))
         yield (
-            f"  each best configuration gets {plural(num, 'replicate')}, and one may be "
+            f"  each best configuration gets {num} replicate{'s' * (num != '1')}, and one may be "
             "best at all lengths, or another at each;"
         )
         yield "  scores are made up here, so jobs and updates above are one case of many"
@@ -182,7 +183,8 @@ def _cell_lines(study: Study, plan: Plan) -> Iterator[str]:
             f"{cell.separate_steps:,}",
         )
     if num_searches(study) > 1:
-        yield f"each cell is searched {num_searches(study)} times, with replicates of each search"
+        num = say_count(study, "searches")
+        yield f"each cell is searched {num} times, with replicates of each search"
 
 
 def _free_disk_line(needed: int, folder: Path) -> str:

@@ -75,6 +75,7 @@ def status_lines(
     ended = [f"{c.cell.name} {c.convergence.words}" for c in progress.cells if c.convergence]
     if ended:
         yield f"ladders: {'; '.join(ended)}"
+    yield from (f"looks: {sentence}" for sentence in progress.looks)
     if faults := say_met_faults(directory.facts):
         yield f"data: {faults}"
     if empty and progress.complete:
@@ -243,12 +244,19 @@ def remaining_words(progress: StudyProgress) -> str:
     if progress.complete:
         return "complete"
     parts = []
-    if progress.search_to_go:
-        parts.append(plural(progress.search_to_go, "search trial"))
-    if progress.replicates_to_go:
+    trials = progress.search_to_go, progress.most_search_to_go
+    if max(trials):
+        parts.append(_count_range(*trials, "search trial"))
+    replicates = progress.replicates_to_go, progress.most_replicates_to_go
+    if max(replicates):
         least = "at least " if progress.search_to_go else ""
-        parts.append(least + plural(progress.replicates_to_go, "replicate"))
-    return " and ".join(parts) + " to go"
+        parts.append(least + _count_range(*replicates, "replicate"))
+    return f"{' and '.join(parts)} to go" if parts else "a look to take"
+
+
+def _count_range(least: int, most: int, one: str) -> str:
+    """``1 replicate``, ``4 to 12 replicates``; ``most`` may be left at 0."""
+    return plural(least, one) if most <= least else f"{least} to {plural(most, one)}"
 
 
 def plural(num: int, one: str) -> str:

@@ -11,6 +11,7 @@ from rethink_ray.drafting.contenders import Contenders
 from rethink_ray.drafting.machine import Machine
 from rethink_ray.search.design import REGIME_NAMES, Design
 from rethink_ray.search.design_costs import DESIGN_DECAY
+from rethink_ray.spec.sequential import FEWEST
 
 HEADER_WIDTH = 116
 HEADER_LABEL_WIDTH = 12
@@ -60,15 +61,19 @@ def build_tree(parts: StudyParts) -> dict[str, Any]:
             },
         },
         "objective": {"metric": contenders.metric},
-        "budget": {
-            "trials": design.trials,
-            "keep": [*design.keep],
-            "searches": design.searches,
-            "replicates": design.replicates,
-        },
+        "budget": {"trials": design.trials, "keep": [*design.keep], **_repeats(design)},
         "resources": _resources(parts.machine),
         "seed": 0,
     }
+
+
+def _repeats(design: Design) -> dict[str, Any]:
+    """``replicates: {from: 3, to: 8, until: decided}``, or plain numbers where they are few."""
+    repeats: dict[str, Any] = {"searches": design.searches, "replicates": design.replicates}
+    if design.stops_early:
+        axis = "searches" if design.searches > 1 else "replicates"
+        repeats[axis] = {"from": FEWEST, "to": design.num_values, "until": "decided"}
+    return repeats
 
 
 def _regime(design: Design, share: float) -> dict[str, Any]:

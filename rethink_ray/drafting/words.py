@@ -157,10 +157,11 @@ def _describe_hours(fitted: FittedDesign, request: DesignRequest) -> str:
     unit, factor = ("h", 1.0) if request.hours >= 2.0 else ("min", 60.0)
     parts = (hours.expected, hours.low, hours.high, request.hours)
     numbers = [f"{x * factor:.0f}" if x * factor >= 10 else f"{x * factor:.2g}" for x in parts]
+    looks = ", and on how soon its comparisons are decided" if fitted.design.stops_early else ""
     return (
         "about {} ({} to {}) of the {} {unit} given: it depends on how many configurations turn "
-        "out best"
-    ).format(*numbers, unit=unit)
+        "out best{looks}"
+    ).format(*numbers, unit=unit, looks=looks)
 
 
 def _describe_power(fitted: FittedDesign, request: DesignRequest) -> str:
@@ -170,9 +171,12 @@ def _describe_power(fitted: FittedDesign, request: DesignRequest) -> str:
     noise = request.noise.between_searches() if searched else request.noise
     between = "two arms" if searched else "what one search finds for two arms"
     name = metric_name(fitted.study)
+    num = f"{design.num_values} {unit} an arm"
+    if design.stops_early:
+        num = f"at most {num} (3 and more: an arm whose comparisons are decided stops)"
     return (
         f"a difference of {low:.1f} to {high:.1f} {name} between {between}, four times in "
-        f"five (80 % power), from {design.num_values} {unit} an arm. The range is that of the "
+        f"five (80 % power), from {num}. The range is that of the "
         f"noise: {noise.low:.2g} to {noise.high:.2g} {name} between {unit} are expected on "
         f"{request.num_images:,} pictures ({NOISE_SOURCE}); later `plan --noise measured` takes "
         "what the study itself has shown"

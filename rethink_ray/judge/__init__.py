@@ -12,4 +12,8 @@ Nothing here reads a file or the clock. One path leads from scores to findings:
 6. ``decisions`` gives the verdict, with the errors that ``rules`` allow. ``power`` says how many
    replicates a decision needs.
 7. ``judging`` does all of it for one study. The files named ``*_words`` write the sentences.
+
+A study may stop when it has decided (``looks``): its primary comparisons are tested at planned
+numbers of replicates. ``spending`` gives each look its level, ``step_down`` and ``families``
+correct the comparisons together, ``stage_estimates`` allows for the look that stopped one.
 """

@@ -16,6 +16,7 @@ from typing import Literal
 from rethink_ray.judge.best_set import CAUTION, BestSet, find_best_set
 from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.decisions import Judgement, decide
+from rethink_ray.judge.look_stop import LookStop
 from rethink_ray.judge.matching import Comparison, MatchedPair
 from rethink_ray.judge.measurements import Measurement, measure
 from rethink_ray.judge.power import count_replicates_needed
@@ -68,6 +69,8 @@ class OpenComparison:
     """They are shown to differ by less than the margin, so nothing is left to decide."""
     needed: int | None
     """Replicates per arm that would decide, four times in five; None: more than 100."""
+    stop: LookStop | None
+    """Where the looks leave it; None: no look decides about it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +222,7 @@ def _compare(
     question = ask_at_best(study, first.regime, arms)
     pair = MatchedPair(weight=1.0, label="", side=second, against=first)
     comparison = Comparison(labels={"regime": first.regime}, matched_pairs=(pair,))
-    measured = measure(question.claim, comparison, study.margin)
+    measured = corrections.freeze(measure(question.claim, comparison, study.margin))
     return ArmComparison(arms=arms, measured=measured, decision=decide(measured, corrections))
 
 
@@ -245,6 +248,7 @@ def _state_open(pair: ArmComparison, chosen: str, num_arms: int) -> OpenComparis
         lead=value if chosen == pair.arms[1] else 0.0 - value,
         is_equal=pair.decision.verdict is Verdict.EQUIVALENT,
         needed=_count_needed(pair, num_arms),
+        stop=pair.measured.stop,
     )
 
 

@@ -57,7 +57,7 @@ def has_caught_up(difference: Difference, margin: float, corrections: Correction
     chaser is shown to be behind as well, the difference must also be shown to be smaller than the
     margin: otherwise a headline says at the same length that the other arm ends above.
     """
-    alone = UNCORRECTED.p_not_below(difference, margin)
+    alone = corrections.alone.p_not_below(difference, margin)
     corrected = corrections.p_not_below(difference, margin)
     if alone is None or corrected is None:
         return False

@@ -1,6 +1,6 @@
 """Findings about catching up: from which length on the reference is not behind any more."""
 
-from rethink_ray.judge.lead_words import evidence_of, say_needed, say_why_untested
+from rethink_ray.judge.lead_words import evidence_of, say_what_decides, say_why_untested
 from rethink_ray.judge.measurements import turn_round
 from rethink_ray.judge.questions import JudgedQuestion
 from rethink_ray.judge.verdicts import Finding, Verdict
@@ -58,9 +58,9 @@ def _sentence(study: Study, answer: JudgedQuestion) -> str:
         return f"{head} has not caught up with {other} by {last}: it is still behind there."
     # the test starts at the longest rung: of those before it, nothing is said
     since = f"behind up to {times(behind)}, " if behind is not None else ""
+    needed = say_what_decides(study, decision.needed, answer.measured.stop)
     return (
-        f"{head} catching up with {other} by {last} is undecided: {since}open at {last}; "
-        f"{say_needed(study, decision.needed)} would decide."
+        f"{head} catching up with {other} by {last} is undecided: {since}open at {last}; {needed}."
     )
 
 

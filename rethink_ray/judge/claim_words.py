@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rethink_ray.judge.decisions import Judgement
+from rethink_ray.judge.look_stop import say_later, say_stop
 from rethink_ray.judge.matching import SPELT, Comparison, MatchedPair
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.samples import ScoreSample
@@ -77,10 +78,21 @@ def say_comparison(setting: str, measured: Measurement, decision: Judgement, uni
     tail = ""
     if decision.verdict is Verdict.AS_REPORTED:
         tail = f"; {say_agreement(decision.agrees)}"
+    elif measured.stop is not None and not measured.stop.is_decided:
+        tail = f"; {say_stop(measured.stop, unit)}"
     elif decision.verdict is Verdict.INCONCLUSIVE and decision.needed:
         tail = f"; about {decision.needed} {unit} per arm would decide"
+    elif measured.stop is not None and measured.claim.primary:
+        tail = f"; {say_stop(measured.stop, unit)}"
     where = f"{setting}: " if setting else ""
-    return f"{where}{_say_numbers(measured, decision)}{tail}.{_say_corrected(decision)}"
+    later = say_later(measured.stop if measured.claim.primary else None, _metric_of(measured))
+    numbers = _say_numbers(measured, decision)
+    return f"{where}{numbers}{tail}.{_say_corrected(decision)}{later}"
+
+
+def _metric_of(measured: Measurement) -> str:
+    """The name of the metric that a comparison is about."""
+    return metric_words(measured.comparison.matched_pairs[0].side.metric)
 
 
 def _say_corrected(decision: Judgement) -> str:

@@ -114,7 +114,11 @@ def judge_claims(
         unit: what a value stands for: ``replicates`` or ``searches``.
         corrections: the study's.
     """
-    return tuple(_outcome(c, [decide(m, corrections) for m in c.measured], unit) for c in claims)
+    frozen = (
+        replace(claim, measured=tuple(corrections.freeze(one) for one in claim.measured))
+        for claim in claims
+    )
+    return tuple(_outcome(c, [decide(m, corrections) for m in c.measured], unit) for c in frozen)
 
 
 def judge_reported(
@@ -171,6 +175,7 @@ def _state(
         caveats=_caveat_texts(measured),
         agrees=decision.agrees,
         post_hoc=of.is_post_hoc,
+        stop=measured.stop if is_primary else None,
     )
 
 

@@ -7,11 +7,12 @@ whether one difference is shown.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from rethink_ray.judge.measurements import Difference, Measurement, Terms
-from rethink_ray.judge.statistics import holm, p_not_above, p_not_below
+from rethink_ray.judge.look_stop import LookStop
+from rethink_ray.judge.measurements import Difference, Measurement, Terms, turn_round
+from rethink_ray.judge.statistics import Estimate, holm, p_not_above, p_not_below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,19 @@ class Null:
     margin: float = 0.0
 
 
+DifferenceKey = tuple[Terms, str]
+"""Terms, with a fixed sign, and scale."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrozenDifference:
+    """A primary difference as the look that stopped it found it."""
+
+    effect: Estimate | None
+    """With the sign of its key."""
+    stop: LookStop
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Corrections:
     """Corrected p values of a study. A null that no primary comparison tests keeps its plain p."""
@@ -37,6 +51,36 @@ class Corrections:
     """How many primary comparisons are corrected together."""
     secondary: Mapping[Null, int] = field(default_factory=dict)
     """Null hypothesis of a secondary comparison -> how many of those are corrected together."""
+    sequential: Mapping[Null, float] = field(default_factory=dict)
+    """Sequential p of each null of a primary comparison by itself; empty without looks."""
+    frozen: Mapping[DifferenceKey, FrozenDifference] = field(default_factory=dict)
+    """The primary differences, as the looks found them; empty without looks."""
+
+    @property
+    def alone(self) -> "Corrections":
+        """The p values before correction, as if nothing else had been compared."""
+        return Corrections(p_values=self.sequential, num=1) if self.sequential else UNCORRECTED
+
+    def freeze(self, measured: Measurement) -> Measurement:
+        """The measurement with the numbers of the looks, wherever it is about primary differences.
+
+        Every finding about such a difference then has the same numbers, whatever came later.
+        """
+        if not self.frozen or measured.stop is not None:
+            return measured
+        difference, stop = self._freeze(measured.difference)
+        rungs = tuple((length, self._freeze(one)[0]) for length, one in measured.rungs)
+        return replace(measured, difference=difference, rungs=rungs, stop=stop)
+
+    def _freeze(self, difference: Difference) -> tuple[Difference, LookStop | None]:
+        key = key_of_difference(difference)
+        frozen = self.frozen.get(key)
+        if frozen is None:
+            return difference, None
+        effect = frozen.effect if difference.terms == key[0] else turn_round(frozen.effect)
+        is_later = effect and difference.effect and difference.effect.nums != effect.nums
+        later = difference.effect if is_later else None
+        return replace(difference, effect=effect), replace(frozen.stop, later=later)
 
     def num_with(self, difference: Difference) -> int:
         """How many comparisons are corrected together with the one of this difference."""
@@ -81,8 +125,10 @@ class Corrections:
         return self.p_not_below(measured.difference, measured.margin)
 
     def _p(self, null: Null, alone: float | None) -> float | None:
-        """The corrected p of a null if it has one, else ``alone``."""
-        return None if alone is None else self.p_values.get(null, alone)
+        """The corrected p of a null if it has one, else its sequential p, else ``alone``."""
+        if alone is None:
+            return None
+        return self.p_values.get(null, self.sequential.get(null, alone))
 
 
 UNCORRECTED = Corrections(p_values={}, num=1)
@@ -102,7 +148,7 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
     p_values: dict[Null, float] = {}
     for measured, p, corrected in zip(primary, alone, adjusted, strict=True):
         if measured is not None and p is not None:
-            null = _null_expected(measured)
+            null = null_expected(measured)
             p_values[null] = min(corrected, p_values.get(null, 1.0))
     for measured in primary:
         p_zero = UNCORRECTED.p_apart(measured.difference) if measured else None
@@ -119,9 +165,9 @@ def add_secondary(primary: Corrections, secondary: Sequence[Measurement]) -> Cor
     """
     rest = [m for m in secondary if null_apart(m.difference) not in primary.p_values]
     among = correct_together(rest)
-    return Corrections(
+    return replace(
+        primary,
         p_values={**among.p_values, **primary.p_values},
-        num=primary.num,
         secondary=dict.fromkeys(among.p_values, among.num),
     )
 
@@ -148,7 +194,7 @@ def null_far(difference: Difference, margin: float) -> Null:
     return Null(kind="far", terms=terms, scale=difference.scale, margin=margin)
 
 
-def _null_expected(measured: Measurement) -> Null:
+def null_expected(measured: Measurement) -> Null:
     """The null that a claim expects to be wrong."""
     match measured.expects:
         case "above":
@@ -156,6 +202,11 @@ def _null_expected(measured: Measurement) -> Null:
         case "equal":
             return null_far(measured.difference, measured.margin)
     return null_below(measured.difference, measured.margin)
+
+
+def key_of_difference(difference: Difference) -> DifferenceKey:
+    """The same for a difference and for the one with its sides swapped."""
+    return _either_way(difference.terms), difference.scale
 
 
 def _either_way(terms: Terms) -> Terms:

@@ -82,7 +82,7 @@ class Judgement:
 
 def decide(measured: Measurement, corrections: Corrections = UNCORRECTED) -> Judgement:
     """The verdict on a study's measurement."""
-    facts, facts_alone = (derive_facts(measured, c) for c in (corrections, UNCORRECTED))
+    facts, facts_alone = (derive_facts(measured, c) for c in (corrections, corrections.alone))
     verdict = _verdict(measured, facts)
     return Judgement(
         verdict=verdict,
@@ -166,6 +166,8 @@ def _needed(measured: Measurement, corrections: Corrections) -> int | None:
 
     It assumes that corrections stay as strong: a p value that they doubled now is doubled then.
     """
+    if measured.stop is not None and not measured.stop.is_over:
+        return measured.stop.needed
     claim, effect, difference = measured.claim, measured.effect, measured.difference
     pair = measured.comparison.matched_pairs[-1]
     if effect is None or claim.more or claim.along or claim.scale != "points" or not pair.against:
@@ -175,9 +177,10 @@ def _needed(measured: Measurement, corrections: Corrections) -> int | None:
     sds = (sample_sd(pair.side.numbers), sample_sd(pair.against.numbers))
     if difference.is_paired:
         sds = (effect.se * effect.nums[0] ** 0.5, 0.0)
-    p_margin, p_margin_alone = (_p_margin(measured, c) for c in (corrections, UNCORRECTED))
+    alone = corrections.alone
+    p_margin, p_margin_alone = (_p_margin(measured, c) for c in (corrections, alone))
     num = corrections.num_with(difference)
-    apart_by = _factor(corrections.p_apart(difference), effect.p_value, num)
+    apart_by = _factor(corrections.p_apart(difference), alone.p_apart(difference), num)
     margin_by = _factor(p_margin, p_margin_alone, num)
     rule = rule_of(
         measured.expects,

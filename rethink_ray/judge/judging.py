@@ -8,6 +8,9 @@
 Headlines and primary claims are corrected together, and so are the secondary comparisons (pairs of
 arms without the reference) among themselves. Any other finding that tests one of their null
 hypotheses uses the corrected p too, so that no report calls one difference both open and decided.
+
+In a study that stops when it has decided, headlines and primary claims are judged at its looks
+(``looks``), and are frozen there. All other findings are about the replicates that there are.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,11 +27,13 @@ from rethink_ray.judge.corrections import (
 from rethink_ray.judge.decisions import decide
 from rethink_ray.judge.lead_words import state_lead
 from rethink_ray.judge.length_words import state_length
+from rethink_ray.judge.look_tests import PrimaryComparison
+from rethink_ray.judge.looks import LookDecisions, name_claim, name_headline
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.questions import JudgedQuestion, Question, ask_about_arms, ask_about_lengths
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.twin_words import check_twins
-from rethink_ray.judge.verdicts import Caveat, Finding
+from rethink_ray.judge.verdicts import Caveat, Finding, FindingFamily
 from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.spec.study import Study
 
@@ -47,7 +52,10 @@ class Judged:
 
 
 def judge_study(
-    study: Study, samples: Iterable[ScoreSample], own_claims: Sequence[MeasuredClaim] = ()
+    study: Study,
+    samples: Iterable[ScoreSample],
+    own_claims: Sequence[MeasuredClaim] = (),
+    looks: LookDecisions | None = None,
 ) -> Judged:
     """The findings of a study.
 
@@ -55,10 +63,11 @@ def judge_study(
         study: its margin, metric, arms and regimes.
         samples: scores of its objective, one sample per arm, regime and length; twins too.
         own_claims: the measured claims of the study file.
+        looks: taken so far (``take_look``); None: the study has a plain number of replicates.
     """
     known = list(samples)
     questions = (*ask_about_arms(study), *ask_about_lengths(study, known))
-    return judge_questions(study, questions, known, own_claims)
+    return judge_questions(study, questions, known, own_claims, looks)
 
 
 def judge_questions(
@@ -66,18 +75,24 @@ def judge_questions(
     questions: Iterable[Question],
     samples: Sequence[ScoreSample],
     own_claims: Sequence[MeasuredClaim] = (),
+    looks: LookDecisions | None = None,
 ) -> Judged:
     """As ``judge_study``, with given questions: simulations judge many studies of one design."""
     measured = [(question, question.measure(samples, study.margin)) for question in questions]
     headlines = [(q, rungs) for q, rungs in measured if q.family == "primary"]
-    family = [rung for _, rungs in headlines for rung in rungs]
-    primary_claims = [one for claim in own_claims for one in claim.primary]
-    secondary = [(q, rungs) for q, rungs in measured if q.family == "secondary"]
-    corrections = add_secondary(
-        correct_together([*family, *primary_claims]), [m for _, rungs in secondary for m in rungs]
-    )
+    if looks is None:
+        primary_claims = [one for claim in own_claims for one in claim.primary]
+        family = [rung for _, rungs in headlines for rung in rungs]
+        primary = correct_together([*family, *primary_claims])
+    else:
+        known = looks.with_all(_list_primary(headlines, own_claims))
+        primary = known.corrections
+        headlines = _freeze_headlines(known, headlines)
+        own_claims = _freeze_claims(known, own_claims)
+    secondary = _select(measured, "secondary", primary)
+    corrections = add_secondary(primary, [m for _, rungs in secondary for m in rungs])
     declared = judge_own_claims(study, own_claims, corrections)
-    descriptive = [(q, rungs) for q, rungs in measured if q.family == "descriptive"]
+    descriptive = _select(measured, "descriptive", primary)
     catch_ups = [(q, rungs) for q, rungs in descriptive if q.kind == "catch_up"]
     lengths = [(q, rungs) for q, rungs in descriptive if q.kind == "length"]
     others = [_without_headline(q, rungs, study) for q, rungs in descriptive if q.kind == "arms"]
@@ -92,6 +107,60 @@ def judge_questions(
         *_answer(study, others, corrections),
     ]
     return Judged(findings=tuple(findings), corrections=corrections)
+
+
+def _select(
+    measured: Iterable[Measured], family: FindingFamily, corrections: Corrections
+) -> list[Measured]:
+    """The questions of one family; primary differences among them have the numbers of the looks."""
+    return [
+        (question, tuple(corrections.freeze(rung) for rung in rungs))
+        for question, rungs in measured
+        if question.family == family
+    ]
+
+
+def _list_primary(
+    headlines: Iterable[Measured], claims: Iterable[MeasuredClaim]
+) -> tuple[PrimaryComparison, ...]:
+    """The primary comparisons with all replicates that there are, as ``looks`` names them."""
+    of_headlines = (
+        PrimaryComparison(key=name_headline(question, index), measured=rung)
+        for question, rungs in headlines
+        for index, rung in enumerate(rungs)
+    )
+    of_claims = (
+        PrimaryComparison(key=name_claim(claim.name, index), measured=one)
+        for claim in claims
+        for index, one in enumerate(claim.primary)
+    )
+    return (*of_headlines, *of_claims)
+
+
+def _freeze_headlines(looks: LookDecisions, headlines: Iterable[Measured]) -> list[Measured]:
+    """The headlines with the numbers of the looks that stopped them."""
+    return [
+        (q, tuple(looks.freeze(name_headline(q, i), rung) for i, rung in enumerate(rungs)))
+        for q, rungs in headlines
+    ]
+
+
+def _freeze_claims(
+    looks: LookDecisions, claims: Iterable[MeasuredClaim]
+) -> tuple[MeasuredClaim, ...]:
+    """The claims; primary ones with the numbers of the looks that stopped them."""
+    return tuple(
+        replace(
+            claim,
+            measured=tuple(
+                looks.freeze(name_claim(claim.name, index), one)
+                for index, one in enumerate(claim.measured)
+            ),
+        )
+        if claim.is_primary
+        else claim
+        for claim in claims
+    )
 
 
 def _answer(

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from rethink_ray.judge.decisions import Judgement
+from rethink_ray.judge.look_stop import LookStop, say_later, say_stop
 from rethink_ray.judge.matching import MatchedPair
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.questions import JudgedQuestion
@@ -22,6 +23,7 @@ def state_lead(study: Study, answer: JudgedQuestion) -> Finding:
     where = f"on {question.regime} {_at(question.arms, at_best, lengths)}"
     prefix = f"pre-training pays {where}: " if question.is_about_start else f"{where}, "
     effect = answer.measured.effect
+    stop = _own_stop(answer)
     return Finding(
         key=f"{question.regime}/{other}-vs-{reference}@{'best' if at_best else times(lengths[0])}",
         kind="arms",
@@ -30,12 +32,13 @@ def state_lead(study: Study, answer: JudgedQuestion) -> Finding:
         arms=question.arms,
         lengths=lengths,
         claim=f"{prefix}{other} ends above {reference}",
-        sentence=_sentence(study, answer),
+        sentence=_sentence(study, answer) + say_later(stop, metric_name(study)),
         verdict=decision.verdict,
         p_adjusted=decision.p,
         needed=decision.needed,
         evidence=evidence_of(answer.measured, against_first=True),
         effect=effect,
+        stop=stop,
     )
 
 
@@ -63,21 +66,33 @@ def _sentence(study: Study, answer: JudgedQuestion) -> str:
         why = say_why_untested(answer.measured, against_first=True)
         return f"{on}, {other} is not compared with {reference} {at}: {why}."
     size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
+    stop = _own_stop(answer)
+    end = f"; {say_stop(stop, unit_name(study))}" if stop else ""
     match decision.verdict:
         case Verdict.SUPPORTED:
-            return f"{on}, {other} ends above {reference} {at}: {size}."
+            return f"{on}, {other} ends above {reference} {at}: {size}{end}."
         case Verdict.CONTRADICTED:
-            return f"{on}, {other} ends below {reference} {at}: {size}."
+            return f"{on}, {other} ends below {reference} {at}: {size}{end}."
         case Verdict.EQUIVALENT:
             ninety = span(effect.interval(EQUIVALENCE_LEVEL))
             inner = f"{signed(effect.value)} {metric}, 90 % {ninety}"
             within = f"within {study.margin:g} {metric} of each other"
-            return f"{on}, {other} and {reference} end {within} {at}: {inner}."
-    why, needed = _why_open(study, effect, decision), say_needed(study, decision.needed)
-    return (
-        f"{on}, whether {other} ends above {reference} {at} is open: {size}; "
-        f"{why}{needed} would decide."
-    )
+            return f"{on}, {other} and {reference} end {within} {at}: {inner}{end}."
+    why = _why_open(study, effect, decision)
+    needed = say_what_decides(study, decision.needed, answer.measured.stop)
+    return f"{on}, whether {other} ends above {reference} {at} is open: {size}; {why}{needed}."
+
+
+def _own_stop(answer: JudgedQuestion) -> LookStop | None:
+    """Where the looks leave a headline; None for a question that no look decides about."""
+    return answer.measured.stop if answer.question.family == "primary" else None
+
+
+def say_what_decides(study: Study, needed: int | None, stop: LookStop | None) -> str:
+    """``about 14 replicates per arm would decide``, or what the looks say of it, as a clause."""
+    if stop is None or stop.is_decided:
+        return f"{say_needed(study, needed)} would decide"
+    return say_stop(stop, unit_name(study))
 
 
 def say_needed(study: Study, needed: int | None) -> str:

@@ -191,7 +191,7 @@ hwang_shih_decani_2 3-5-7-9-11-12
 """
 
 
-def read_levels(looks: tuple[int, ...], spending: str) -> list[list[float]] | None:
+def find_levels(looks: tuple[int, ...], spending: str) -> list[list[float]] | None:
     """Levels ``[errors][looks]`` of a plan; None if it is not in the table."""
     lines = _TABLE.splitlines()
     name = f"{spending} {'-'.join(map(str, looks))}"

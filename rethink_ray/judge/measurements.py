@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from rethink_ray.judge.look_stop import LookStop
 from rethink_ray.judge.matching import Comparison, MatchedPair
 from rethink_ray.judge.samples import SampleKey, ScoreSample
 from rethink_ray.judge.statistics import Estimate, contrast
@@ -48,6 +49,8 @@ class Measurement:
     """The difference that the claim is about; of a catch-up, the one at the longest length."""
     rungs: tuple[tuple[float, Difference], ...] = ()
     """Catch-ups only: (length, difference) at every length, shortest first."""
+    stop: LookStop | None = None
+    """Where the difference stands after the looks; None: no look decides about it."""
 
     @property
     def effect(self) -> Estimate | None:

@@ -6,7 +6,7 @@ that it could have.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 Labels = Mapping[str, frozenset[str]]
 """Column -> its values; several where a study tunes it."""
@@ -46,6 +46,11 @@ class ScoreSample:
     """Why the search has no best configuration here, as a clause; empty where it has one."""
     all_failed: bool = False
     """The method itself ended every replicate, so that each counts as the worst score."""
+    order: tuple[int, ...] = ()
+    """Keys of ``values`` as they were proposed, with those that have no score (yet); empty: the
+    order of ``values``."""
+    failed: frozenset[int] = frozenset()
+    """Keys of the values that count as the worst because the method itself ended the run."""
 
     @property
     def schedule(self) -> str:
@@ -76,3 +81,20 @@ class ScoreSample:
     def numbers(self) -> tuple[float, ...]:
         """Its values in order."""
         return tuple(self.values.values())
+
+    def up_to(self, num: int) -> "ScoreSample":
+        """The same sample with its first ``num`` replicates (or searches) alone."""
+        keys = (self.order or tuple(self.values))[:num]
+        values = {key: value for key, value in self.values.items() if key in keys}
+        evidence = self.evidence
+        if len(evidence) == len(self.values):
+            pairs = zip(self.values, evidence, strict=True)
+            evidence = tuple(trial for key, trial in pairs if key in values)
+        return replace(
+            self,
+            values=values,
+            evidence=evidence,
+            order=keys,
+            failed=self.failed.intersection(keys),
+            all_failed=bool(values) and self.failed.issuperset(values),
+        )

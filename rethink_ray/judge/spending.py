@@ -20,15 +20,13 @@ from itertools import pairwise
 from typing import assert_never
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from rethink_ray.judge.look_levels import ALPHAS, read_levels
+from rethink_ray.judge.look_levels import ALPHAS, find_levels
+from rethink_ray.judge.power import Floats
 from rethink_ray.judge.rules import ALPHA, DecisionRule
 from rethink_ray.judge.statistics import MIN_REPLICATES, Estimate
 from rethink_ray.spec.sequential import Spending
-
-Floats = NDArray[np.float64]
 
 SMALLEST_P = ALPHAS[0]
 """No sequential p is smaller: levels for smaller errors are not calibrated."""
@@ -37,7 +35,7 @@ SHARE_SPENT, SMALL_ERRORS = 0.75, 0.12
 that falls with this power. Its levels are exact for a known standard deviation, and Welch's t errs
 more often: at a ratio of 4 up to 1.3 times at 5 %, and 1.6 times at 1 %
 (``scripts/calibrate_looks.py --check``)."""
-NODES = 96
+NUM_SUMS = 96
 """Points at which the density between two looks is known."""
 
 
@@ -202,7 +200,7 @@ def tabulate_levels(plan: LookPlan) -> Floats:
     Calibrated ones if ``look_levels`` has them, else those of a known standard deviation for
     smaller errors (``SHARE_SPENT``).
     """
-    calibrated = read_levels(plan.looks, plan.spending)
+    calibrated = find_levels(plan.looks, plan.spending)
     if calibrated is not None:
         return np.asarray(calibrated, dtype=np.float64)
     below = np.minimum(1.0, np.asarray(ALPHAS) / ALPHA)
@@ -217,7 +215,7 @@ def levels_of_normal(plan: LookPlan, share_spent: Floats | float = 1.0) -> Float
     """
     spent = spend(plan, np.asarray(ALPHAS)) * np.reshape(share_spent, (-1, 1))
     nums = np.asarray(plan.looks, dtype=np.float64)
-    points, weights = np.polynomial.legendre.leggauss(NODES)
+    points, weights = np.polynomial.legendre.leggauss(NUM_SUMS)
     bounds = -ndtri(spent / 2.0)
     edges = bounds[:, :1] * np.sqrt(nums[0])
     sums = edges * points

@@ -5,7 +5,8 @@ and its plain difference is too large. Three numbers replace them:
 
 - the *repeated interval* holds at all looks together with 95 % (Jennison & Turnbull 1989);
 - the *family-adjusted interval* does so for all primary comparisons together (Bonferroni);
-- the *median-unbiased estimate* is too high in half of all studies, and too low in half.
+- the *median-unbiased estimate* is too high in half of all studies, and too low in half. Stops for
+  futility are left out of account; with them it is rather too low.
 """
 
 from collections.abc import Sequence
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
+from rethink_ray.judge.power import Floats
 from rethink_ray.judge.rules import ALPHA
-from rethink_ray.judge.spending import Floats, LookPlan, nominal_levels
+from rethink_ray.judge.spending import LookPlan, nominal_levels
 from rethink_ray.judge.statistics import Estimate, t_quantile
 
 Interval = tuple[float, float]
-NODES_OF_ESTIMATE = 96
-WIDEST = 10.0
+NUM_SUMS_FOLLOWED = 96
+FOLLOWED_SDS = 10.0
 """Standard deviations from its expected value beyond which we follow no walk."""
 
 
@@ -108,13 +110,13 @@ class _Path:
 
     def follow(self) -> list[tuple[Floats, Floats]]:
         """(sums, share of the walks) at each look but the last, of the walks that go on."""
-        points, weights = np.polynomial.legendre.leggauss(NODES_OF_ESTIMATE)
+        points, weights = np.polynomial.legendre.leggauss(NUM_SUMS_FOLLOWED)
         steps: list[tuple[Floats, Floats]] = []
         before, mass, num_before = np.zeros(1), np.ones(1), 0.0
         for num, edge in zip(self.nums, self.edges, strict=False):
             gap, expected = num - num_before, num * self.observed
-            low = max(-edge, expected - WIDEST * np.sqrt(num))
-            half = max(0.0, min(edge, expected + WIDEST * np.sqrt(num)) - low) / 2.0
+            low = max(-edge, expected - FOLLOWED_SDS * np.sqrt(num))
+            half = max(0.0, min(edge, expected + FOLLOWED_SDS * np.sqrt(num)) - low) / 2.0
             sums = low + half * (1.0 + points)
             moves = sums[:, None] - before - gap * self.observed
             heights = np.exp(-(moves**2) / (2.0 * gap)) / np.sqrt(2.0 * np.pi * gap)

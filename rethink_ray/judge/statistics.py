@@ -31,12 +31,16 @@ class Estimate:
     """How many values went in, per side."""
     looks: int = 1
     """How often the results were read while replicates were added."""
+    errors: tuple[tuple[float, float], ...] = ()
+    """(level, error) of intervals at a planned look: they hold whichever look stops the study.
+    Empty: the number of replicates was fixed."""
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """The two-sided t interval, its error divided by the looks; None below three replicates."""
         if self.se is None or self.df is None:
             return None
-        half = t_quantile(1.0 - (1.0 - level) / self.looks, self.df) * self.se
+        error = dict(self.errors).get(level, 1.0 - level)
+        half = t_quantile(1.0 - error / self.looks, self.df) * self.se
         return (self.value - half, self.value + half)
 
     @property

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from rethink_ray.judge.look_stop import LookStop
 from rethink_ray.judge.statistics import Estimate
 
 FindingKind = Literal["arms", "same", "catch_up", "length", "claim"]
@@ -60,10 +61,14 @@ class Finding:
     """Published numbers: whether they are in line with the claim; None: too close to say."""
     post_hoc: bool = False
     """A claim that was written after the first result: outside the corrected family."""
+    stop: LookStop | None = None
+    """Primary comparisons of a study that stops when it has decided: the look whose numbers these
+    are. None: the number of replicates was fixed."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the effect, not corrected for the number of comparisons."""
+        """The 95 % interval of the effect, not corrected for the number of comparisons; of a
+        comparison with looks, it holds whichever look stops it."""
         return self.effect.interval() if self.effect else None
 
 

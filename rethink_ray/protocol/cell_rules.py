@@ -81,6 +81,11 @@ def num_searches(study: Study) -> int:
     return study.budget.num_searches
 
 
+def has_looks(study: Study) -> bool:
+    """Whether replicates (or searches) are added until the primary comparisons are decided."""
+    return study.budget.sequential is not None
+
+
 def searches_of_cell(study: Study, cell: Cell) -> tuple[Cell, ...]:
     """Every search of one cell, the first one first."""
     return tuple(Cell(cell.regime, cell.arm, number) for number in range(num_searches(study)))

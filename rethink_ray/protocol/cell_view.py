@@ -5,13 +5,14 @@ replicates, statuses and the runs that are left. Answers are cached until the re
 safe because records are only ever added.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from rethink_ray.protocol.audit import choose_audited
 from rethink_ray.protocol.cell_rules import CellRules
 from rethink_ray.protocol.convergence import Convergence, derive_convergence
+from rethink_ray.protocol.from_records import FromRecords
 from rethink_ray.protocol.halving import HalvingState, Ladder, replay_halving
 from rethink_ray.protocol.incumbents import (
     distinct_members,
@@ -19,6 +20,7 @@ from rethink_ray.protocol.incumbents import (
     match_copies,
     rank_incumbents,
 )
+from rethink_ray.protocol.looks import StudyLooks, derive_looks
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
 from rethink_ray.protocol.status import SearchOutcome, TrialStatus, derive_statuses
 from rethink_ray.protocol.teachers import Teacher, build_teacher, find_recorded
@@ -30,27 +32,6 @@ from rethink_ray.spec.resolve import Cell, CellResolver, TrialConfig, searches_o
 from rethink_ray.spec.space import Value
 from rethink_ray.spec.study import Study
 
-Derived = TypeVar("Derived")
-
-
-class FromRecords(Generic[Derived]):
-    """A property of a ``CellView`` that is derived anew once the records have grown."""
-
-    def __init__(self, derive: Callable[["CellView"], Derived]) -> None:
-        self._derive = derive
-        self.__doc__ = derive.__doc__
-
-    def __set_name__(self, owner: type, name: str) -> None:
-        self._name = name
-
-    def __get__(self, view: "CellView", owner: type | None = None) -> Derived:
-        version, answer = view.answers.get(self._name, (-1, None))
-        now = view.state.version
-        if version != now:
-            answer = self._derive(view)
-            view.answers[self._name] = (now, answer)
-        return answer  # type: ignore[no-any-return]
-
 
 class StudyView:
     """A study and its records, cell by cell."""
@@ -61,6 +42,9 @@ class StudyView:
         self.state = state
         self._facts = facts
         self._views: dict[Cell, CellView] = {}
+        self._looks: StudyLooks | None = None
+        self._num_looks = -1
+        """Looks that ``_looks`` was read from; -1: it has not been read."""
 
     @property
     def facts(self) -> DataFacts:
@@ -79,6 +63,14 @@ class StudyView:
         """The view of every search of every cell, in the study's order."""
         return tuple(self.cell(cell) for cell in searches_of(self.study))
 
+    @property
+    def looks(self) -> StudyLooks | None:
+        """The looks that were taken; None: replicates and searches are plain numbers."""
+        if len(self.state.looks) != self._num_looks:
+            self._looks = derive_looks(self.study, self.state.looks.values())
+            self._num_looks = len(self.state.looks)
+        return self._looks
+
     def read(self, state: StudyState) -> None:
         """Use these records from now on. If they are another object, cached answers are dropped."""
         if state is not self.state:
@@ -87,6 +79,7 @@ class StudyView:
 
     def forget(self) -> None:
         """Drop every answer that came from records."""
+        self._num_looks = -1
         for view in self._views.values():
             view.forget()
 
@@ -272,10 +265,21 @@ class CellView:
         return self.source is None and is_decided and self.num_unproposed > 0
 
     @property
+    def is_needed(self) -> bool:
+        """This search has to run, by the looks so far."""
+        return self._owner.looks is None or self._owner.looks.needs_search(self.cell)
+
+    @property
+    def num_replicates(self) -> int:
+        """Replicates that each incumbent has to have, by the looks so far."""
+        looks = self._owner.looks
+        return self.rules.num_replicates if looks is None else looks.count_replicates(self.cell)
+
+    @property
     def search_to_go(self) -> int:
         """Number of search trials that wait, or are yet to be proposed."""
         waiting = sum(s.purpose == "search" and s.state == "waiting" for s in self.statuses)
-        return waiting + self.num_unproposed
+        return waiting + self.num_unproposed if self.is_needed else 0
 
     @property
     def uncopied(self) -> tuple[Member, ...]:
@@ -296,9 +300,7 @@ class CellView:
     def missing_replicates(self) -> tuple[tuple[Member, range], ...]:
         """Incumbent -> numbers of its replicates that are yet to be proposed."""
         of = [member.of for member in self.members("replicate")]
-        missing = (
-            (m, range(of.count(m.trial_id), self.rules.num_replicates)) for m in self.repeated
-        )
+        missing = ((m, range(of.count(m.trial_id), self.num_replicates)) for m in self.repeated)
         return tuple((member, numbers) for member, numbers in missing if numbers)
 
     @property
@@ -308,9 +310,26 @@ class CellView:
         It grows if another trial becomes an incumbent. As long as there is none but the search may
         still find one, it is the number for one incumbent.
         """
-        num = self.rules.num_replicates
+        return self._count_to_go(self.num_replicates, self.search_to_go)
+
+    @property
+    def most_replicates_to_go(self) -> int:
+        """The same if every look to come lets this cell run on."""
+        looks = self._owner.looks
+        num = self.rules.num_replicates if looks is None else looks.most_replicates(self.cell)
+        return self._count_to_go(num, self.most_search_to_go)
+
+    @property
+    def most_search_to_go(self) -> int:
+        """Search trials that wait or are yet to be proposed, if all looks let this cell run on."""
+        looks = self._owner.looks
+        may_begin = looks is not None and self.cell.search < looks.count_most(self.cell)
+        return self.num_unproposed if may_begin and not self.is_needed else self.search_to_go
+
+    def _count_to_go(self, num: int, search_to_go: int) -> int:
+        """Replicates that are yet to end where each incumbent gets ``num``."""
         if not self.incumbents:
-            return num * (self.search_to_go > 0)
+            return num * (search_to_go > 0)
         ended = [s.member.of for s in self.statuses if _is_replicate_over(s)]
         return sum(max(0, num - ended.count(member.trial_id)) for member in self.repeated)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import WORST_SCORE, report_metric
+from rethink_ray.protocol.look_words import describe_looks
 from rethink_ray.protocol.status import StateName, TrialStatus
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Member
@@ -78,6 +79,14 @@ class StudyProgress:
     """Seconds for which the study ran, all runs together, unless the caller gave a number."""
     seconds_spent: float
     """Seconds of training and scoring, all slots together."""
+    most_search_to_go: int = 0
+    """Search trials still to finish if all looks to come let their cells run on."""
+    most_replicates_to_go: int = 0
+    """Replicates still to finish, likewise: a lower bound while ``search_to_go`` is not 0."""
+    is_look_due: bool = False
+    """Everything up to the next look is in, and it is taken once the study goes on."""
+    looks: tuple[str, ...] = ()
+    """What the looks so far say, as sentences; none where replicates are a plain number."""
     study: str = ""
     select_on: str = "select"
     report_on: str = "report"
@@ -99,8 +108,8 @@ class StudyProgress:
 
     @property
     def complete(self) -> bool:
-        """Nothing is left to run."""
-        return not (self.search_to_go or self.replicates_to_go)
+        """Nothing is left to run, and no look is due."""
+        return not (self.search_to_go or self.replicates_to_go or self.is_look_due)
 
 
 def progress_of(
@@ -116,8 +125,11 @@ def progress_of(
     """
     metric = report_metric(study)
     spent = sum(r.seconds_train + r.seconds_score for r in state.rungs.values())
+    view = StudyView(study, state)
+    cells = tuple(_cell_progress(search, metric) for search in view.searches if search.is_needed)
+    to_go = sum(cell.search_to_go + cell.replicates_to_go for cell in cells)
     return StudyProgress(
-        cells=tuple(_cell_progress(view, metric) for view in StudyView(study, state).searches),
+        cells=cells,
         assets=len(state.assets),
         refused_assets=sum(bool(asset.refused) for asset in state.assets.values()),
         failures={
@@ -126,6 +138,10 @@ def progress_of(
             if count and _is_open(state, job_id)
         },
         running=tuple(running),
+        most_search_to_go=sum(search.most_search_to_go for search in view.searches),
+        most_replicates_to_go=sum(search.most_replicates_to_go for search in view.searches),
+        is_look_due=view.looks is not None and view.looks.due is not None and not to_go,
+        looks=() if view.looks is None else tuple(describe_looks(view.looks)),
         elapsed=seconds_run(state) if elapsed is None else elapsed,
         seconds_spent=spent + sum(asset.seconds for asset in state.assets.values()),
         study=study.study,
@@ -178,7 +194,7 @@ def _cell_progress(view: CellView, report_metric: str) -> CellProgress:
     }
     return CellProgress(
         cell=view.cell,
-        budget=len(search) + view.num_unproposed,
+        budget=len(search) + (view.num_unproposed if view.is_needed else 0),
         search=Counter(s.state for s in search),
         replicates=Counter(s.state for s in replicates),
         rungs={x: _count_finished(state, view.statuses, x) for x in lengths},

@@ -21,7 +21,7 @@ from rethink_ray.protocol.columns import (
 )
 from rethink_ray.protocol.status import TrialStatus
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import RungDone
+from rethink_ray.records.types import LookTaken, RungDone
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.fault_kinds import is_note
 from rethink_ray.spec.resolve import cells_of, space_of
@@ -40,6 +40,8 @@ class StudyTables:
     assets: pa.Table
     declared_claims: str = ""
     """Digest of the claims that were declared before the first result; empty: none were."""
+    looks: tuple[LookTaken, ...] = ()
+    """The looks of a study that stops when it has decided, in order."""
 
 
 def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTables:
@@ -52,6 +54,7 @@ def build_tables(study: Study, state: StudyState, facts: DataFacts) -> StudyTabl
         trials=_trials_table(view, statuses),
         rungs=_rungs_table(study, state, statuses),
         assets=_assets_table(state),
+        looks=state.looks_taken,
     )
 
 

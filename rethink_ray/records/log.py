@@ -179,8 +179,7 @@ def decode(content: Mapping[str, Any]) -> Event:
     if event is RoundProposed:
         values["members"] = tuple(_decode_member(member) for member in values["members"])
     if event is LookTaken:
-        states = values["comparisons"]
-        values["comparisons"] = tuple(ComparisonState(**state) for state in states)
+        values["comparisons"] = tuple(_decode_comparison(c) for c in values["comparisons"])
     for key in ("lengths", "waiting", "running"):
         if key in values:
             values[key] = tuple(values[key])
@@ -195,6 +194,10 @@ def decode(content: Mapping[str, Any]) -> Event:
 def _decode_member(values: Mapping[str, Any]) -> Member:
     assets = values.get("assets")
     return Member(**{**values, "assets": None if assets is None else tuple(assets)})
+
+
+def _decode_comparison(values: Mapping[str, Any]) -> ComparisonState:
+    return ComparisonState(**{**values, "cells": tuple(values["cells"])})
 
 
 def decode_line(line: str) -> Event:

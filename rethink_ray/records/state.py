@@ -45,6 +45,11 @@ class StudyState:
         for event in events:
             self.add(event)
 
+    @property
+    def looks_taken(self) -> tuple[LookTaken, ...]:
+        """The looks, the first one first."""
+        return tuple(self.looks[number] for number in sorted(self.looks))
+
     def copy(self) -> "StudyState":
         """The same events; adding one to the copy leaves this state as it is."""
         copied = StudyState()

@@ -175,9 +175,14 @@ class ComparisonState:
 
     key: str
     """Names the comparison among those of its study."""
+    cells: tuple[str, ...]
+    """``regime/arm`` of the cells that it compares."""
     verdict: ComparisonVerdict
-    decided_at: int | None = None
-    """Replicates at the look that decided it; ``None``: it is open."""
+    stopped_at: int | None = None
+    """Replicates at the look that decided it, or found it futile; ``None``: it is open."""
+    more: int | None = None
+    """Of an open one: so many more replicates would decide it, four times in five, if the
+    difference is as it was seen; ``None``: the looks to come do not reach that."""
     p_value: float | None = None
     """The p value there, or at the last look; ``None``: it could not be tested."""
 

@@ -72,6 +72,9 @@ class CellSearch:
         """What the cell needs next, according to the records as they are now."""
         decision = CellDecision()
         view = self.view
+        if not view.is_needed:  # a look may ask for this search later
+            decision.is_done = True
+            return decision
         if view.rules.teacher is not None and view.teacher is None:
             # The teacher is not chosen yet. If the teacher's arm ended its search without any
             # incumbent, there will be none, and the view calls this cell's search over as well.

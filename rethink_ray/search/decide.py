@@ -12,19 +12,32 @@ from rethink_ray.protocol.cell_view import CellView, StudyView
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.cell import CellSearch
 from rethink_ray.search.jobs import Decision
+from rethink_ray.search.looks import LookTaker, judge_look, take_due_look
 from rethink_ray.search.open_jobs import OpenJobs
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.study import Study
 
-Counts = tuple[int, int, int, int]
-"""Version, rungs, ended trials and assets of the records."""
+Counts = tuple[int, int, int, int, int]
+"""Version, rungs, ended trials, assets and looks of the records."""
+NO_RECORDS: Counts = (-1, 0, 0, 0, 0)
 
 
 class Decider:
     """Decides for one study; a cell is decided again only if its records changed."""
 
-    def __init__(self, study: Study, facts: DataFacts, *, propose: bool = True) -> None:
-        """Without ``propose`` no values are sampled: the trials of due rounds are only counted."""
+    def __init__(
+        self,
+        study: Study,
+        facts: DataFacts,
+        *,
+        propose: bool = True,
+        look_taker: LookTaker = judge_look,
+    ) -> None:
+        """``look_taker`` decides which cells run on, where replicates wait for a decision.
+
+        Without ``propose`` no values are sampled: the trials of due rounds are only counted.
+        """
+        self._look_taker = look_taker
         self.view = StudyView(study, StudyState(), facts)
         """The state of the study at the last decision."""
         self._cells = [CellSearch(view, propose=propose) for view in self.view.searches]
@@ -35,7 +48,7 @@ class Decider:
             for source in sources:
                 self._dependents[source].append(index)
         self._depth = [self._depth_of(index) for index in range(len(self._cells))]
-        self._seen: Counts = (-1, 0, 0, 0)
+        self._seen = NO_RECORDS
         """The records at the last decision."""
         self._decision: Decision | None = None
         self._forget()
@@ -58,7 +71,7 @@ class Decider:
 
     def _forget(self) -> None:
         """Drop everything that came from records."""
-        self._seen = (-1, 0, 0, 0)
+        self._seen = NO_RECORDS
         self._decision = None
         self._is_decided = False
         """Each cell has been decided once."""
@@ -73,10 +86,10 @@ class Decider:
 
     def _changed(self, state: StudyState) -> Sequence[int]:
         """Indices of the cells to decide again, each after the cells that it waits for."""
-        if not self._is_decided:
+        version, rungs, ended, assets, looks = _counts(state)
+        if not self._is_decided or looks != self._seen[4]:
             self._is_decided = True
             return sorted(range(len(self._cells)), key=lambda i: self._depth[i])
-        version, rungs, ended, assets = _counts(state)
         new_rungs, new_ended = rungs - self._seen[1], ended - self._seen[2]
         new_assets = assets - self._seen[3]
         cells: set[int] = set()
@@ -123,18 +136,22 @@ class Decider:
         if over:
             blocked = tuple(job.job_id for job in jobs if job.job_id in over)
             jobs = tuple(job for job in jobs if job.job_id not in over)
+        is_all_in = self._open_jobs.num_done == len(self._cells)
+        look = take_due_look(self.view, self._look_taker) if is_all_in else None
         return Decision(
             rounds=self._open_jobs.rounds(),
             ends=self._open_jobs.ends(),
             jobs=jobs,
-            done=self._open_jobs.num_done == len(self._cells),
+            done=is_all_in and look is None,
             blocked=blocked,
             unproposed=self._open_jobs.unproposed,
+            look=look,
         )
 
 
 def _counts(state: StudyState) -> Counts:
-    return state.version, len(state.rungs), len(state.ended), len(state.assets)
+    results = len(state.rungs), len(state.ended), len(state.assets)
+    return state.version, *results, len(state.looks)
 
 
 def _count_rounds(view: CellView) -> int:

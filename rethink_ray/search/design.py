@@ -45,6 +45,9 @@ TRIALS = (2, 3, 4, 6, 8, 12, 16)
 """Search trials of a cell."""
 REPEATS = ((1, 3), (1, 4), (1, 5), (1, 6), (1, 8), (1, 10), (3, 1), (4, 1), (5, 1), (8, 1), (12, 1))
 """(searches, replicates) of a cell. Three values of an arm are the fewest with an interval."""
+FEWEST_WITH_LOOKS = 5
+"""From so many values of an arm on, a study looks at them from three on and stops an arm that is
+decided. Its cost is then at most that of the plain number, and so are its errors."""
 MEAN_EFFECT = 5.0
 """The true difference between two starts that a design expects, on average over studies, in
 standard deviations between runs. An assumption; drawn shapes and BCCD show 3 to 8
@@ -108,6 +111,11 @@ class Design:
     def num_values(self) -> int:
         """Independent results of an arm in each regime: searches, or replicates of one search."""
         return self.searches if self.searches > 1 else self.replicates
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether the study adds values only until its comparisons are decided."""
+        return self.num_values >= FEWEST_WITH_LOOKS
 
     @property
     def num_comparisons(self) -> int:

@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from rethink_ray.protocol.cell_rules import may_end_early, with_whole_ladders
+from rethink_ray.protocol.looks import sequential_axis
 from rethink_ray.records.run_progress import HoursRange
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import Event, RungDone, TrialEnded
 from rethink_ray.search.costs import new_steps
 from rethink_ray.search.jobs import Job
+from rethink_ray.search.looks import LookTaker, pretend_all_decided, pretend_none_decided
 from rethink_ray.search.measured_paces import asset_pace_key, count_scored_images
 from rethink_ray.search.paces import Pace, Paces, pace_of
 from rethink_ray.search.plan import pretend_metrics, pretend_no_gain
@@ -102,8 +104,10 @@ def forecast(outlook: Outlook) -> Forecast:
 
     ``expected`` is the mean of ``NUM_DRAWS`` simulated studies, or one of many jobs. For ``low``
     one configuration is the best at all lengths of a cell and rounds end as early as they may. For
-    ``high`` any configuration may be the best at a length, and all ladders are whole. Both allow
-    for a machine that works at another pace today.
+    ``high`` any configuration may be the best at a length, and all ladders are whole. Where
+    replicates wait for a decision, all looks to come decide nothing (``high``) or the next one
+    decides everything (``low``), and ``expected`` is half way. Both allow for a machine that works
+    at another pace today.
 
     Raises:
         SpecError: an arm has no pace.
@@ -113,13 +117,16 @@ def forecast(outlook: Outlook) -> Forecast:
     runs = [_simulate(outlook, whole, pretend_metrics, 0)]
     if len(runs[0].cluster.started) < MANY_JOBS:
         runs += [_simulate(outlook, whole, pretend_metrics, n) for n in range(1, NUM_DRAWS)]
-    expected = _mean_hours(runs)
-    least, most = expected, expected
+    most = least = expected = _mean_hours(runs)
+    if sequential_axis(outlook.study):
+        least = _mean_hours([_simulate(outlook, whole, pretend_metrics, 0, pretend_all_decided)])
+        expected = (least + most) / 2
     if outlook.study.budget.num_replicates and len(runs[0].lengths) > 1:
-        least = _mean_hours([_simulate(outlook, whole, _pretend_one_best, 0)])
+        least = _mean_hours([_simulate(outlook, whole, _pretend_one_best, 0, pretend_all_decided)])
         most = _mean_hours([_simulate(outlook, whole, _pretend_many_best, 0)])
     if may_end_early(outlook.study):
-        least = _mean_hours([_simulate(outlook, outlook.study, pretend_no_gain, 0)])
+        run = _simulate(outlook, outlook.study, pretend_no_gain, 0, pretend_all_decided)
+        least = _mean_hours([run])
     factor = math.exp(ONE_IN_TEN * _day_spread(outlook.paces))
     hours = HoursRange(
         low=min(least, expected) / factor, expected=expected, high=max(most, expected) * factor
@@ -150,8 +157,14 @@ def _mean_hours(runs: "list[_Run]") -> float:
     return sum(run.hours for run in runs) / len(runs)
 
 
-def _simulate(outlook: Outlook, study: Study, answer: JobAnswer, seed: int) -> "_Run":
-    run = _Run(outlook, study, answer, seed)
+def _simulate(
+    outlook: Outlook,
+    study: Study,
+    answer: JobAnswer,
+    seed: int,
+    look_taker: LookTaker = pretend_none_decided,
+) -> "_Run":
+    run = _Run(outlook, study, answer, seed, look_taker)
     run.cluster.run()
     return run
 
@@ -159,7 +172,9 @@ def _simulate(outlook: Outlook, study: Study, answer: JobAnswer, seed: int) -> "
 class _Run:
     """One simulated run of what is left of a study."""
 
-    def __init__(self, outlook: Outlook, study: Study, answer: JobAnswer, seed: int) -> None:
+    def __init__(
+        self, outlook: Outlook, study: Study, answer: JobAnswer, seed: int, look_taker: LookTaker
+    ) -> None:
         state = StudyState() if outlook.state is None else outlook.state.copy()
         # Counts do not depend on the sampler; Sobol points cost no model.
         sobol = study.model_copy(update={"sampler": "quasi_random"})
@@ -173,6 +188,7 @@ class _Run:
             slots=max(1, outlook.slots),
             duration=self._duration_of,
             state=state,
+            look_taker=look_taker,
         )
         self.cluster.watch = self._note_end
         self._seconds: dict[str, float] = {}

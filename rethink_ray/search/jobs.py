@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from rethink_ray.records.types import Purpose, RoundProposed, TrialEnded
+from rethink_ray.records.types import Event, LookTaken, Purpose, RoundProposed, TrialEnded
 from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Study
@@ -50,7 +50,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What a study needs next. ``rounds`` and ``ends`` are recorded before any job runs."""
+    """What a study needs next. Its ``events`` are recorded before any job runs."""
 
     rounds: tuple[RoundProposed, ...]
     """Newly proposed; the decision after they were recorded has their jobs."""
@@ -63,11 +63,19 @@ class Decision:
     """Job ids over the retry limit. With nothing else to run, the study is incomplete."""
     unproposed: int = 0
     """Search trials that are due, where the decider only counts them; 0 otherwise."""
+    look: LookTaken | None = None
+    """A look at all replicates so far, once they are in and the study takes one."""
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """What to record before the study decides again."""
+        looks = () if self.look is None else (self.look,)
+        return (*self.rounds, *self.ends, *looks)
 
     @property
     def incomplete(self) -> bool:
         """All jobs that are left failed too often."""
-        return bool(self.blocked) and not (self.jobs or self.rounds or self.ends)
+        return bool(self.blocked) and not (self.jobs or self.events)
 
 
 def asset_job(spec: AssetSpec, key: str, cell: str) -> Job:

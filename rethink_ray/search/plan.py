@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 from rethink_ray.protocol.cell_rules import may_end_early, searches_of_cell, with_whole_ladders
 from rethink_ray.protocol.cell_view import CellView, StudyView
+from rethink_ray.protocol.looks import sequential_axis
 from rethink_ray.records.types import Member
 from rethink_ray.search.costs import ladder_steps, separate_steps
 from rethink_ray.search.disk import DiskMeter, WeightCount
+from rethink_ray.search.looks import pretend_all_decided, pretend_none_decided
 from rethink_ray.search.points import space_in
 from rethink_ray.search.simulate import SimulatedCluster
 from rethink_ray.spec.facts import DataFacts
@@ -37,10 +39,11 @@ class CellPlan:
     replicates: int
     """Replicate trials, by the made-up scores."""
     replicates_range: tuple[int, int]
-    """Fewest and most replicates: with one incumbent for all lengths, and with one for each."""
+    """Fewest and most replicates: with one incumbent for all lengths, and with one for each. Where
+    they wait for a decision, the first look or the last one makes it."""
     steps_range: tuple[int, int]
-    """Fewest and most updates, search included. The fewest are with one incumbent and, if ladders
-    may end early, with two lengths."""
+    """Fewest and most updates, search included. The fewest are with one incumbent, with two lengths
+    if ladders may end early, and with one look if replicates wait for a decision."""
     jobs: int
     search_steps: int
     replicate_steps: int
@@ -104,7 +107,8 @@ def plan_study(
     """The dry run of a study from its beginning, up the whole ladder.
 
     Where a ladder may end early, a second run, in which no length gains anything, gives the least
-    that the study costs.
+    that the study costs. Where replicates wait for a decision, the run takes all of them, and a
+    second run, in which the first look decides everything, gives the least.
 
     Args:
         study: the study.
@@ -114,7 +118,13 @@ def plan_study(
     """
     # Counts do not depend on the sampler; Sobol points cost no model.
     sobol = study.model_copy(update={"sampler": "quasi_random"})
-    cluster = SimulatedCluster(with_whole_ladders(sobol), facts, pretend_metrics, slots=slots)
+    cluster = SimulatedCluster(
+        with_whole_ladders(sobol),
+        facts,
+        pretend_metrics,
+        slots=slots,
+        look_taker=pretend_none_decided,
+    )
     meter = None
     if count_weights is not None:
         num_images = facts.split_sizes.get(study.data.report_split, 0)
@@ -122,8 +132,9 @@ def plan_study(
         _measure_disk(meter, cluster)
     cluster.run()
     short = None
-    if may_end_early(study):
-        short = SimulatedCluster(sobol, facts, pretend_no_gain, slots=slots)
+    if may_end_early(study) or sequential_axis(study):
+        answer = pretend_no_gain if may_end_early(study) else pretend_metrics
+        short = SimulatedCluster(sobol, facts, answer, slots=slots, look_taker=pretend_all_decided)
         short.run()
     assets = [job.asset for job in cluster.started if job.asset is not None]
     return Plan(
@@ -178,7 +189,7 @@ def _plan_of_cell(
     Args:
         cell: the cell.
         cluster: has run the whole ladder.
-        short: has run the least that the study may need; None: ladders do not end early.
+        short: has run the least that the study may need; None: it cannot end early.
     """
     plans = []
     for search in searches_of_cell(cluster.decider.view.study, cell):
@@ -193,11 +204,12 @@ def _plan_of_search(view: CellView, short: CellView | None, jobs: int) -> CellPl
     search, replicates = view.members("search"), view.members("replicate")
     search_steps, replicate_steps = _steps(view, search), _steps(view, replicates)
     costs = _incumbent_steps(view, len(search))
-    num_replicates = view.rules.num_replicates
-    least = search_steps[0] + num_replicates * costs[-1]
+    most = fewest = view.rules.num_replicates
+    least = search_steps[0] + most * costs[-1]
     if short is not None:
+        fewest, num_lengths = short.num_replicates, 2 if may_end_early(short.study) else None
         least = _steps(short, short.members("search"))[0]
-        least += num_replicates * _incumbent_steps(view, len(search), 2)[-1]
+        least += fewest * _incumbent_steps(view, len(search), num_lengths)[-1]
     return CellPlan(
         cell=view.cell,
         num_parameters=len(space.parameters),
@@ -206,8 +218,8 @@ def _plan_of_search(view: CellView, short: CellView | None, jobs: int) -> CellPl
         trials=len(search),
         incumbents=len({m.of for m in replicates}),
         replicates=len(replicates),
-        replicates_range=(num_replicates, num_replicates * len(costs)),
-        steps_range=(least, search_steps[0] + num_replicates * sum(costs)),
+        replicates_range=(fewest, most * len(costs)),
+        steps_range=(least, search_steps[0] + most * sum(costs)),
         jobs=jobs,
         search_steps=search_steps[0],
         replicate_steps=replicate_steps[0],

@@ -16,6 +16,7 @@ from rethink_ray.records.types import AssetDone, Event, Outcome, RungDone, Trial
 from rethink_ray.search.costs import new_steps
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.jobs import Decision, Job
+from rethink_ray.search.looks import LookTaker, judge_look
 from rethink_ray.spec.assets import AssetSpec
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import TrialConfig
@@ -46,8 +47,9 @@ class SimulatedCluster:
         slots: int,
         duration: Duration | None = None,
         state: StudyState | None = None,
+        look_taker: LookTaker = judge_look,
     ) -> None:
-        """``duration``: None counts the updates of a rung."""
+        """``duration``: None counts the updates of a rung. ``look_taker``: as in ``Decider``."""
         self.state = StudyState() if state is None else state
         self.watch: Callable[[Event], None] | None = None
         """Called with each event just before it is recorded, while its job still runs."""
@@ -65,7 +67,7 @@ class SimulatedCluster:
         self.makespan = 0.0
         self.busy = 0.0
         """Slot time in use; the busy share is this over slots x makespan."""
-        self.decider = Decider(study, facts)
+        self.decider = Decider(study, facts, look_taker=look_taker)
         self._answer = answer
         self._duration = self.steps if duration is None else duration
         self._slots = slots
@@ -89,10 +91,9 @@ class SimulatedCluster:
         num_events = 0
         while True:
             decision = self.decider.next_jobs(self.state)
-            events: tuple[Event, ...] = (*decision.rounds, *decision.ends)
-            for event in events:
+            for event in decision.events:
                 self._record(event)
-            if events:
+            if decision.events:
                 continue
             self._start(decision)
             if not self._running or num_events == max_events:

@@ -9,12 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.protocol.teachers import Teacher
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import AssetDone, Event, Member, RoundProposed, RungDone, TrialEnded
+from rethink_ray.records.types import (
+    AssetDone,
+    Event,
+    LookTaken,
+    Member,
+    RoundProposed,
+    RungDone,
+    TrialEnded,
+)
 from rethink_ray.session import start_study
 from rethink_ray.spec.assets import assets_of
 from rethink_ray.spec.facts import DataFacts
@@ -89,6 +97,8 @@ class Planted:
     """Under which its records were made: this program's, or the first."""
     price: Callable[[Cell], Mapping[str, Any]] = lambda cell: {}
     """What a cell's rungs say of their cost, as fields of ``RungDone``."""
+    looks: Sequence[LookTaken] = ()
+    """The looks that were recorded, where the study stops when it has decided."""
 
     @property
     def recorded(self) -> Study:
@@ -116,7 +126,8 @@ class Planted:
         for cell in cells_of(self.study):
             best = StudyView(self.study, StudyState(events)).cell(cell).incumbents
             distinct = {m.trial_id: m for m in best.values()}
-            wanted = self.study.budget.replicates if self.replicates is None else self.replicates
+            planned = self.study.budget.num_replicates
+            wanted = planned if self.replicates is None else self.replicates
             for number, more in enumerate((wanted, self.added)):
                 members = [m for m in distinct.values() for _ in range(more)]
                 if members:
@@ -124,7 +135,7 @@ class Planted:
                     params = [dict(m.params) for m in members]
                     taught = self._teacher(cell, events)
                     events += self._round(cell, "replicate", params, repeated, taught, number)
-        return events
+        return [*events, *self.looks]
 
     def _teacher(self, cell: Cell, events: Sequence[Event]) -> Teacher | None:
         if self.study.arms[cell.arm].teacher is None:

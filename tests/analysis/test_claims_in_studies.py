@@ -5,10 +5,10 @@ from functools import cache
 
 import pytest
 
-from rethink_ray.analysis.read.curves import cell_result
-from rethink_ray.analysis.read.samples import study_samples
-from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.judge.matching import find_comparisons
+from rethink_ray.judge.read.curves import cell_result
+from rethink_ray.judge.read.study_samples import study_samples
+from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState

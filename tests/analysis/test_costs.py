@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.analysis.read.costs import study_cost
-from rethink_ray.analysis.read.trials import read_cells
+from rethink_ray.judge.read.costs import study_cost
+from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import AssetDone

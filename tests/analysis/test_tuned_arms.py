@@ -11,13 +11,13 @@ from rethink_ray.analysis.compare import compare_sources, read_source
 from rethink_ray.analysis.export import export_best
 from rethink_ray.analysis.findings import Findings, derive_findings
 from rethink_ray.analysis.power import plan_power, power_lines
-from rethink_ray.analysis.read.samples import study_samples
-from rethink_ray.analysis.read.searches import all_searches, cell_results
-from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_tree
 from rethink_ray.analysis.show.report import write_report
 from rethink_ray.analysis.show.sheets import curve_sheet, replicates_sheet
 from rethink_ray.judge.claims import judge_claims, measure_claims
+from rethink_ray.judge.read.searches import all_searches, cell_results
+from rethink_ray.judge.read.study_samples import study_samples
+from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.columns import RUNG_HEAD, TRIAL_HEAD
 from rethink_ray.protocol.extension import extend
@@ -398,7 +398,7 @@ def test_twins_are_compared_search_by_search_like_any_two_arms() -> None:
 
 
 def test_no_search_that_came_here_is_no_point() -> None:
-    assert all_searches(study_of(3), 2.0, {}, barren=(0, 1, 2)) is None
+    assert all_searches(2.0, {}, barren=(0, 1, 2)) is None
 
 
 def test_a_study_with_one_search_that_is_given_two_more_has_three_values() -> None:

@@ -10,10 +10,10 @@ import pytest
 from micro_study import SHORT_SCHEDULE
 
 from rethink_ray.analysis.export import export_best
-from rethink_ray.analysis.read.costs import study_cost
-from rethink_ray.analysis.read.trials import read_cells
 from rethink_ray.cluster.work import decode_job, encode_job, run_job
 from rethink_ray.data.facts import gather_facts
+from rethink_ray.judge.read.costs import study_cost
+from rethink_ray.judge.read.trials import read_cells
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState

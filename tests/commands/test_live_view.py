@@ -11,7 +11,15 @@ from rich.console import Console
 from rethink_ray.commands.live import event_lines
 from rethink_ray.commands.status import build_progress_table, remaining_words, show_status
 from rethink_ray.protocol.remaining import CellProgress, StudyProgress
-from rethink_ray.records.types import JobFailed, Member, RoundProposed, RunCut, RungDone
+from rethink_ray.records.types import (
+    ComparisonState,
+    JobFailed,
+    LookTaken,
+    Member,
+    RoundProposed,
+    RunCut,
+    RungDone,
+)
 from rethink_ray.session import start_study
 from rethink_ray.spec.resolve import Cell
 from tests.golden_words import assert_says
@@ -73,6 +81,30 @@ def test_what_is_to_go_is_at_least_so_much_while_the_search_may_find_another_bes
     assert remaining_words(replace(progress, cells=(searched,))) == "1 replicate to go"
     over = replace(searched, replicates_to_go=0)
     assert remaining_words(replace(progress, cells=(over,))) == "complete"
+
+
+def test_what_is_to_go_is_a_range_where_looks_decide_what_runs_on() -> None:
+    progress = _progress("scratch")
+    (cell,) = progress.cells
+    searched = replace(cell, search={"done": 2}, replicates_to_go=1)
+    waiting = replace(progress, cells=(searched,), most_replicates_to_go=7)
+    assert remaining_words(waiting) == "1 to 7 replicates to go"
+    over = replace(searched, replicates_to_go=0)
+    due = replace(progress, cells=(over,), is_look_due=True)
+    assert remaining_words(due) == "a look to take"
+    assert remaining_words(replace(due, most_replicates_to_go=6)) == "0 to 6 replicates to go"
+    look = LookTaken(
+        number=0,
+        replicates=3,
+        comparisons=(
+            ComparisonState(key="a", cells=(), verdict="supported", stopped_at=3),
+            ComparisonState(key="b", cells=(), verdict="open"),
+        ),
+        running=("full/scratch", "full/frozen"),
+    )
+    assert list(event_lines(look, {}, "ap")) == [
+        "look after 3 of each arm: 1 open, 1 supported; full/scratch, full/frozen run on"
+    ]
 
 
 def test_a_pipe_gets_the_cell_the_score_and_the_seconds_of_a_rung() -> None:

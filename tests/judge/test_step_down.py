@@ -46,7 +46,7 @@ def test_the_order_of_comparisons_changes_nothing() -> None:
 def test_at_most_5_families_in_100_err_whether_truths_are_zero_or_at_the_margin(
     truths: tuple[float, ...],
 ) -> None:
-    """Known standard errors, margin 0.5: a quarter or a seventh of it, where errors are likeliest."""
+    """Known standard errors, a quarter of the margin of 0.5: there errors are likeliest."""
     rng, num = np.random.default_rng(len(truths)), 1000
     for se in (0.14, 0.125):
         observed = np.array(truths) + se * rng.normal(size=(num, len(truths)))

@@ -59,8 +59,14 @@ EVENTS: list[Event] = [
         number=1,
         replicates=5,
         comparisons=(
-            ComparisonState(key="full: a", verdict="supported", decided_at=3, p_value=0.001),
-            ComparisonState(key="full: b", verdict="open"),
+            ComparisonState(
+                key="full: a",
+                cells=("full/scratch", "full/pretrained"),
+                verdict="supported",
+                stopped_at=3,
+                p_value=0.001,
+            ),
+            ComparisonState(key="full: b", cells=(), verdict="open", more=2),
         ),
         running=("full/scratch", "full/frozen"),
     ),

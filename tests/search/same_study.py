@@ -13,13 +13,14 @@ from tests.search.search_builders import facts_of
 def facts_in(state: StudyState) -> tuple[object, ...]:
     """Everything the records say, without the order in which it came."""
     rungs = {key: rung.metrics for key, rung in state.rungs.items()}
-    return dict(state.rounds), rungs, state.ended, state.assets
+    return dict(state.rounds), rungs, state.ended, state.assets, state.looks_taken
 
 
 def events_of(state: StudyState) -> list[Event]:
     """Records that fold to this state: rounds first, then what became of them."""
     rounds = [r for by_number in state.rounds.values() for r in by_number.values()]
-    return [*rounds, *state.rungs.values(), *state.ended.values(), *state.assets.values()]
+    results = [*state.rungs.values(), *state.ended.values(), *state.assets.values()]
+    return [*rounds, *results, *state.looks_taken]
 
 
 def assert_same_in_any_order(study: Study, answer: JobAnswer, slots: int, order: int) -> None:

@@ -1,1 +1,1 @@
-"""Numbers out of a study's tables, or of a published one."""
+"""What only reports read: published tables, prices, images and boxes. ``judge.read`` has scores."""

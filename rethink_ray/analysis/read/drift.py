@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.judge.arms import find_twins
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.spec.resolve import Cell, base_recipe
 from rethink_ray.spec.study import Study

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.detected import LabelDetections, average_precision, split_by_label
 from rethink_ray.analysis.read.scored_images import ReportImages
+from rethink_ray.judge.read.curves import CellResult
 from rethink_ray.judge.wording import times
 from rethink_ray.records.detections import (
     SCHEMA,

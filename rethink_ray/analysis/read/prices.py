@@ -9,11 +9,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.read.step_times import UNEVEN, median_step_time, unevenness
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.judge.arms import find_twins
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.spec.resolve import Cell
 from rethink_ray.spec.study import Study
 

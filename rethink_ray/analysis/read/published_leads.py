@@ -5,8 +5,8 @@ On COCO a unit of schedule is about theirs, so leads may share a figure; absolut
 
 from collections.abc import Sequence
 
+from rethink_ray.analysis.read.published_samples import published_samples
 from rethink_ray.analysis.read.published_tables import load_published
-from rethink_ray.analysis.read.samples import published_samples
 from rethink_ray.judge.matching import find_comparisons
 from rethink_ray.spec.claim import paper_claims
 from rethink_ray.spec.study import Study

@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.judge.arms import find_reference_arm, find_twins
 from rethink_ray.judge.label_worth import SizeCurve, SizePoint
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.spec.draws import redraws
 from rethink_ray.spec.edits import count_looks_before

@@ -7,7 +7,7 @@ same arm took 42 ms an update on one regime and 183 ms on the other.
 import statistics
 from collections.abc import Collection, Iterator, Mapping
 
-from rethink_ray.analysis.read.trials import CellRecord
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.verdicts import Caveat
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.resolve import Cell, base_recipe

@@ -1,5 +1,8 @@
 """The tables of a study directory: from its views, or from the log where the views are too old."""
 
+from dataclasses import replace
+
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.protocol.tables import StudyTables, build_tables
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.views import read_views
@@ -14,6 +17,6 @@ def read_tables(directory: StudyDirectory) -> StudyTables:
     study, facts, claims = directory.study, directory.facts, directory.claims_digest
     views = read_views(directory)
     if views is None:
-        built = build_tables(study, directory.load_state(), facts)
-        views = {"trials": built.trials, "rungs": built.rungs, "assets": built.assets}
-    return StudyTables(study=study, facts=facts, declared_claims=claims, **views)
+        return replace(build_tables(study, directory.load_state(), facts), declared_claims=claims)
+    looks = directory.load_state().looks_taken if has_looks(study) else ()
+    return StudyTables(study=study, facts=facts, declared_claims=claims, looks=looks, **views)

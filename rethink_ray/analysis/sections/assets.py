@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rethink_ray.analysis.read.trials import Asset
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.read.trials import Asset
 from rethink_ray.judge.wording import duration, percent
 
 

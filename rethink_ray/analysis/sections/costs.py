@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from rethink_ray.analysis.read.costs import CellCost
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.read.costs import CellCost
 from rethink_ray.judge.wording import duration
 
 

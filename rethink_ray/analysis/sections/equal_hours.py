@@ -10,12 +10,12 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.prices import count_accelerators, hour_word
-from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.arms import find_twins
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import CellRecord, Trial
 from rethink_ray.judge.wording import duration, mean_text, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell

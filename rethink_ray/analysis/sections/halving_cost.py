@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.ranks import rank_correlation
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.wording import metric_name, signed, times
 from rethink_ray.spec.resolve import Cell
 

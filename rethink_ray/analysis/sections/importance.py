@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.ranks import COPIES, explained_shares, regression_columns
+from rethink_ray.judge.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.wording import percent, times, value_text
 from rethink_ray.spec.resolve import Cell, space_of
 from rethink_ray.spec.space import Parameter

@@ -8,13 +8,13 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.prices import hour_word, run_hours
 from rethink_ray.analysis.read.step_times import UNEVEN, unevenness
-from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.arms import find_reference_arm, find_twins
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import Trial
 from rethink_ray.judge.wording import duration, listed, times
 from rethink_ray.spec.resolve import Cell
 

@@ -9,11 +9,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.arms import find_twins
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.read.trials import Trial
 from rethink_ray.judge.wording import counted, listed, mean_text, metric_name, times
 from rethink_ray.protocol.incumbents import rank_key
 from rethink_ray.spec.resolve import Cell

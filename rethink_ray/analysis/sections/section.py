@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.kept_boxes import KeptStudy
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import Cell

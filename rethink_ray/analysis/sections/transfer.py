@@ -8,10 +8,10 @@ cell, the first one's best is taken.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sections.section import Section, SectionInput
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.judge.arms import find_twins
+from rethink_ray.judge.read.trials import CellRecord, Trial
 from rethink_ray.judge.wording import metric_name, signed, times
 from rethink_ray.spec.resolve import Cell
 

@@ -6,8 +6,8 @@ from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.questions import describe_headlines
 from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.verdicts import Finding
-from rethink_ray.judge.wording import counted, metric_name, percent, times
-from rethink_ray.protocol.cell_rules import num_searches
+from rethink_ray.judge.wording import counted, metric_name, percent, times, unit_name
+from rethink_ray.protocol.cell_rules import has_looks, num_searches
 from rethink_ray.spec.edits import has_added_cells, select_declared_claims
 
 
@@ -47,6 +47,8 @@ def family_note(findings: Findings) -> str:
     """Which verdicts are corrected for how many comparisons, and what that means."""
     if findings.num_primary == 0:
         return "No two arms are compared, so no verdict is corrected for others."
+    if has_looks(findings.study):
+        return f"{_sequential_words(findings)}{_post_hoc_note(findings)}"
     pair_word = "search" if num_searches(findings.study) > 1 else "seed"
     return (
         "Two arms are compared by Welch's t test, which does not assume that both spread alike; "
@@ -55,6 +57,21 @@ def family_note(findings: Findings) -> str:
         "Everything else is descriptive: each verdict stands alone at "
         f"{ALPHA:g}, but one on the same difference as a corrected comparison takes its p. "
         f"{_equivalence_words(findings)}{_looks_note(findings)}{_post_hoc_note(findings)}"
+    )
+
+
+def _sequential_words(findings: Findings) -> str:
+    """How a study is judged that stops when it has decided."""
+    where, unit = describe_headlines(findings.study), unit_name(findings.study)
+    return (
+        "Two arms are compared by Welch's t test, which does not assume that both spread alike. "
+        f"Headlines ({where}) and primary claims, {findings.num_primary} in all, are tested at "
+        "each look, and each stops when it is decided. The chance that luck decides even one of "
+        "them wrongly (above, below or equivalent), at any look, stays below "
+        f"{percent(ALPHA)}: p values are sequential, and corrected for the family step by step. "
+        "The interval of such a comparison holds whichever look stopped it. A comparison that "
+        "stopped because further looks could hardly decide it is inconclusive. Everything else is "
+        f"descriptive: it uses the {unit} that there are, and does not allow for looks."
     )
 
 

@@ -16,12 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rethink_ray.analysis.answer import Recommendation, RegimeAnswer
+from rethink_ray.analysis.answer import OpenQuestion, Recommendation, RegimeAnswer
 from rethink_ray.analysis.compare import ComparedSource, Effect
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import Configuration, CurvePoint
-from rethink_ray.analysis.read.trials import Trial
 from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.look_stop import LookStop
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import Configuration, CurvePoint
+from rethink_ray.judge.read.trials import Trial
 from rethink_ray.judge.statistics import EQUIVALENCE_LEVEL, Estimate
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.spec.claim import Claim
@@ -146,10 +147,24 @@ INLINE: Mapping[Any, Callable[[Any], Tree]] = {
 
 
 def _finding_extras(finding: Finding) -> Tree:
-    effect = finding.effect
-    return {
+    effect, stop = finding.effect, finding.stop
+    p = stop.p if stop else effect.p_value if effect else None
+    extras = {
         "interval_90": as_plain(effect.interval(EQUIVALENCE_LEVEL) if effect else None),
-        "p": as_plain(effect.p_value if effect else None),
+        "p": as_plain(p),
+    }
+    return extras if stop is None else extras | {"stop": _stop_tree(stop)}
+
+
+def _stop_tree(stop: LookStop) -> Tree:
+    return {
+        "verdict": stop.verdict,
+        "number": stop.number,
+        "most": stop.most,
+        "more": stop.more,
+        "family_interval": as_plain(stop.family_interval),
+        "unbiased": as_plain(stop.unbiased),
+        "later": _estimate_tree(stop.later) if stop.later else None,
     }
 
 
@@ -168,10 +183,14 @@ COMPUTED: Mapping[type, Callable[[Any], Tree]] = {
 }
 """Type -> function that returns further keys to write beside its fields."""
 LEFT_OUT: Mapping[type, frozenset[str]] = {
+    CurvePoint: frozenset({"order"}),
+    Finding: frozenset({"stop"}),  # only studies with looks have it
+    OpenQuestion: frozenset({"stop"}),  # its sentence says so
+    RegimeAnswer: frozenset({"looks"}),  # its paragraph says so
     StudyCost: frozenset({"cells", "assets", "renamed"}),  # sections of their own
     Configuration: frozenset({"params"}),
     Recommendation: frozenset({"params"}),
-    ComparedSource: frozenset({"samples"}),
+    ComparedSource: frozenset({"samples", "has_looks"}),
     Effect: frozenset({"matched_pair"}),
     ClaimOutcome: frozenset({"is_primary", "is_post_hoc"}),  # its findings say so
 }

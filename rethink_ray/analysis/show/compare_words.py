@@ -4,6 +4,7 @@ from rethink_ray.analysis.compare import Comparisons
 from rethink_ray.analysis.sheet import Sheet
 from rethink_ray.analysis.show.as_json import json_text
 from rethink_ray.analysis.show.render import FINDINGS_SCHEMA, aligned, piped
+from rethink_ray.analysis.unplanned import say_unplanned
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.judge.wording import listed, signed, span
 
@@ -47,7 +48,7 @@ def _sheets(compared: Comparisons) -> list[Sheet]:
 def _effects_sheet(compared: Comparisons) -> Sheet:
     return Sheet(
         title="Effects side by side",
-        note=READ_AS,
+        note=" ".join([READ_AS, *_say_looks(compared)]),
         columns=("effect", "schedule", "source", "where", "images", "AP", "95 % interval", "runs"),
         rows=tuple(
             (
@@ -62,6 +63,12 @@ def _effects_sheet(compared: Comparisons) -> Sheet:
         ),
         numeric=frozenset({1, 4, 5, 6, 7}),
     )
+
+
+def _say_looks(compared: Comparisons) -> list[str]:
+    """That effects do not allow for looks, where a source has some."""
+    names = [source.name for source in compared.sources if source.has_looks]
+    return [say_unplanned(listed(names))] if names else []
 
 
 def _gaps_sheet(compared: Comparisons) -> Sheet:

@@ -14,9 +14,9 @@ from typing import Any
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings, RegimeResult
-from rethink_ray.analysis.read.curves import CellResult
 from rethink_ray.analysis.read.drift import Drift
 from rethink_ray.analysis.read.published_leads import published_leads
+from rethink_ray.judge.read.curves import CellResult
 from rethink_ray.judge.wording import metric_name, times
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")

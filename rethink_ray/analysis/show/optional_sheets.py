@@ -9,6 +9,7 @@ from rethink_ray.analysis.findings import CLAIMS, FINDINGS, Findings
 from rethink_ray.analysis.sections.registry import sections_in
 from rethink_ray.analysis.sections.section import ReportPart
 from rethink_ray.analysis.sheet import Sheet, missing_sheet
+from rethink_ray.analysis.show.looks_sheet import TITLE, looks_sheet
 from rethink_ray.analysis.show.sheets import (
     configurations_sheet,
     curve_sheet,
@@ -63,7 +64,8 @@ def difference_sheets(
     title = "Differences between arms"
     build = partial(differences_sheet, findings, all_lengths=all_lengths)
     differences = one_sheet(kept, title, build, needs=(FINDINGS,))
-    return (differences, *section_sheets(findings, kept, "differences"))
+    looks = one_sheet(kept, TITLE, partial(looks_sheet, findings), needs=(FINDINGS,))
+    return (differences, *_with_rows([looks]), *section_sheets(findings, kept, "differences"))
 
 
 def claim_sheets(findings: Findings, kept: Containment) -> tuple[Sheet, ...]:

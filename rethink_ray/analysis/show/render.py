@@ -16,6 +16,7 @@ from rethink_ray.analysis.show.optional_sheets import claim_sheets, one_sheet, s
 from rethink_ray.analysis.show.sheets import needed_text
 from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.wording import unit_name
+from rethink_ray.protocol.cell_rules import has_looks
 
 FINDINGS_SCHEMA = 2
 """Version of ``findings.json``. It grows when a key is removed or changes its meaning."""
@@ -165,7 +166,7 @@ def _family(findings: Findings) -> dict[str, Any]:
     return {
         "primary": findings.num_primary,
         "secondary": findings.num_secondary,
-        "correction": "holm",
+        "correction": "sequential" if has_looks(findings.study) else "holm",
         "alpha": ALPHA,
     }
 

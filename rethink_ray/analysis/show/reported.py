@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from rethink_ray.analysis.read.published_samples import published_samples
 from rethink_ray.analysis.read.published_tables import PublishedTable
-from rethink_ray.analysis.read.samples import published_samples
 from rethink_ray.analysis.show.as_json import json_text
 from rethink_ray.analysis.show.render import FINDINGS_SCHEMA
 from rethink_ray.judge.claims import ClaimOutcome, judge_reported

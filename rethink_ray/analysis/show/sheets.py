@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from rethink_ray.analysis.findings import Findings, RegimeResult
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.judge.wording import (
     counted,
@@ -16,7 +16,7 @@ from rethink_ray.judge.wording import (
     unit_name,
     value_text,
 )
-from rethink_ray.protocol.cell_rules import may_end_early, num_searches
+from rethink_ray.protocol.cell_rules import has_looks, may_end_early, num_searches
 from rethink_ray.spec.study import Study
 
 MARKS = {"primary": " *", "secondary": " +"}
@@ -90,9 +90,10 @@ def differences_sheet(findings: Findings, *, all_lengths: bool = True) -> Sheet:
 def _differences_note(findings: Findings, *, all_lengths: bool) -> str:
     metric, unit = metric_name(findings.study), unit_name(findings.study)
     num = counted(findings.num_primary, "primary comparison")
+    how = "sequential, and corrected" if has_looks(findings.study) else "corrected (Holm)"
     parts = [
-        f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is corrected "
-        f"(Holm) over {num}"
+        f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is {how} "
+        f"over {num}"
     ]
     if findings.num_secondary:
         pairs = counted(findings.num_secondary, "other pair")

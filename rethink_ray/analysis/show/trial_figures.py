@@ -6,8 +6,8 @@ from typing import Any
 
 from rethink_ray.analysis.containment import Containment
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.show.figures import draw_each, legend_label, look_of, panel
+from rethink_ray.judge.read.trials import CellRecord, Trial
 from rethink_ray.judge.wording import metric_name, times
 
 MOST_LINES = 60

@@ -1,8 +1,8 @@
 """One table of all trials, which a reader sorts and filters in the page."""
 
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.analysis.read.trials import CellRecord, Trial
 from rethink_ray.analysis.sheet import Sheet
+from rethink_ray.judge.read.trials import CellRecord, Trial
 from rethink_ray.judge.wording import metric_name, times, value_text
 
 MOST_ROWS = 1000

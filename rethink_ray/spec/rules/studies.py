@@ -63,6 +63,14 @@ def _keeps_for_another_ladder(study: Study) -> bool | Breach:
     return Breach(came=list(keep), words={"num": len(longest), "lengths": list(longest)})
 
 
+def _has_nothing_to_decide(study: Study) -> bool | Breach:
+    """One arm and no primary claim: no comparison could stop it."""
+    plan = study.budget.sequential
+    if plan is None or len(study.arms) > 1 or any(c.primary for c in study.claims.values()):
+        return False
+    return Breach(came=plan.as_written)
+
+
 def _has_a_short_ladder(study: Study) -> bool | Breach:
     """Two lengths are always run, so only a third one can be left out."""
     if study.schedule.converged is None:
@@ -127,6 +135,13 @@ LADDER_RULES: tuple[Rule[Study], ...] = (
         ),
         must="must start a round with at most the {budget.trials} trials of the budget",
         remedy="Raise budget.trials or lower keep[0].",
+    ),
+    Rule(
+        key="budget.replicates",
+        reads=("budget.searches", "arms", "claims"),
+        broken=_has_nothing_to_decide,
+        must="must be a plain number where nothing is compared",
+        remedy="Add an arm, or write replicates: 3.",
     ),
     Rule(
         key="schedule.converged",

@@ -5,13 +5,13 @@ ended every trial of a search, it has the worst value: to leave it out would fla
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint, best_lengths, cell_result
-from rethink_ray.analysis.read.trials import CellRecord
-from rethink_ray.protocol.cell_rules import CellRules, num_searches
+from rethink_ray.judge.read.curves import CellResult, CurvePoint, best_lengths, cell_result
+from rethink_ray.judge.read.trials import CellRecord
+from rethink_ray.protocol.cell_rules import CellRules, has_looks, num_searches
 from rethink_ray.protocol.incumbents import WORST_SCORE, rank_key
 from rethink_ray.protocol.search_end import SearchEnd, count_unproposed
 from rethink_ray.spec.resolve import Cell, space_of
@@ -27,18 +27,19 @@ def cell_results(study: Study, records: Mapping[Cell, CellRecord]) -> dict[Cell,
 
 
 def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> CellResult:
-    numbers = range(num_searches(study))
+    numbers = range(records[cell].num_searches)
     each = {n: cell_result(study, records[cell].of_search(n)) for n in numbers}
     over = {n for n in numbers if search_end(study, cell, records, n).is_over}
     failed = over
     if LENGTH_PATH in space_of(study, cell):  # a search that never sampled a length did not fail
         failed = {n for n in over if not each[n].points}
-    looks = num_looks(records[cell])
+    looks = 1 if has_looks(study) else num_looks(records[cell])
 
     def together(length: float, by_search: Mapping[int, CurvePoint | None]) -> CurvePoint | None:
         points = {n: point for n, point in by_search.items() if point is not None}
         barren = tuple(n for n in sorted(failed) if _found_nothing(records[cell], points.get(n)))
-        return all_searches(study, length, points, barren, looks, over)
+        to_come = len(numbers) - len({*points, *barren, *over})
+        return all_searches(length, points, barren, looks, to_come * study.budget.num_replicates)
 
     points = [together(x, {n: r.point(x) for n, r in each.items()}) for x in each[0].lengths]
     kept = tuple(point for point in points if point is not None)
@@ -59,22 +60,20 @@ def _of_cell(study: Study, cell: Cell, records: Mapping[Cell, CellRecord]) -> Ce
 
 
 def all_searches(
-    study: Study,
     length: float,
     by_search: Mapping[int, CurvePoint],
     barren: Sequence[int] = (),
     looks: int = 1,
-    over: Collection[int] = (),
+    to_come: int = 0,
 ) -> CurvePoint | None:
     """The searches of one cell at one length as one point; None if none of them got there.
 
     Args:
-        study: the study.
         length: in units of 1x.
         by_search: number of the search -> the replicates of its best configuration there.
         barren: searches that are over and finished nothing there.
         looks: how often searches were added and looked at.
-        over: searches with nothing left to run: they will not reach this length any more.
+        to_come: replicates of searches that have not come to this length yet.
     """
     if not by_search:
         return None
@@ -83,7 +82,6 @@ def all_searches(
     values = means | dict.fromkeys(barren, WORST_SCORE)
     selects = [p.select for p in points if p.select is not None]
     best = min(points, key=lambda p: rank_key(p.select, p.incumbent))
-    to_come = num_searches(study) - len({*by_search, *barren, *over})
     return CurvePoint(
         length=length,
         incumbent=best.incumbent,
@@ -91,12 +89,12 @@ def all_searches(
         values=dict(sorted(values.items())),
         trial_ids=tuple(t for p in points for t in p.trial_ids),
         failed=tuple(t for p in points for t in p.failed),
-        waiting=sum(p.waiting for n, p in by_search.items() if n not in barren)
-        + to_come * study.budget.num_replicates,
+        waiting=sum(p.waiting for n, p in by_search.items() if n not in barren) + to_come,
         looks=max(p.looks for p in points) + looks - 1,
         unscored=sum(p.unscored for p in points),
         of_searches=dict(sorted(by_search.items())),
         barren=tuple(barren),
+        order=tuple(range(1 + max((*by_search, *barren)))),
     )
 
 

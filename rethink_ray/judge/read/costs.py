@@ -7,7 +7,7 @@ alone; the study's total counts it once.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rethink_ray.analysis.read.trials import Asset, CellRecord, read_assets
+from rethink_ray.judge.read.trials import Asset, CellRecord, read_assets
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.resolve import Cell
 

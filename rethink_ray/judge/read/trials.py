@@ -16,6 +16,7 @@ from rethink_ray.protocol.cell_rules import may_end_early
 from rethink_ray.protocol.columns import PARAM
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import report_metric, selection_metric
+from rethink_ray.protocol.looks import count_replicates, count_searches
 from rethink_ray.protocol.tables import StudyTables
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.fault_kinds import describe_kind
@@ -155,6 +156,10 @@ class CellRecord:
     measures: Mapping[tuple[str, float], Mapping[str, float]]
     """(trial id, length) -> every metric of the report split and of training, replicates only;
     ``step_ms`` is the wall time of one update."""
+    num_replicates: int
+    """Replicates that each incumbent has to have, by the looks so far."""
+    num_searches: int
+    """Searches that the cell has to have, by the looks so far."""
     convergence: Convergence | None = None
     """Where its ladder ended, if it can end early; ``lengths`` are then those up to there."""
 
@@ -194,6 +199,8 @@ def read_cells(tables: StudyTables) -> dict[Cell, CellRecord]:
             scores=scores.get(cell, {}),
             updates=updates.get(cell, {}),
             measures=measures.get(cell, {}),
+            num_replicates=count_replicates(study, tables.looks, cell),
+            num_searches=count_searches(study, tables.looks, cell),
         )
         for cell in cells_of(study)
     }

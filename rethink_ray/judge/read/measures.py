@@ -3,9 +3,9 @@
 Every number is measured on the study's replicates, in units that read well in a sentence.
 """
 
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CurvePoint
-from rethink_ray.analysis.read.trials import CellRecord, Trial
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CurvePoint
+from rethink_ray.judge.read.trials import CellRecord, Trial
 from rethink_ray.spec.metrics import FREQUENCIES, SCORES
 from rethink_ray.spec.recipe import Recipe
 from rethink_ray.spec.study import Study

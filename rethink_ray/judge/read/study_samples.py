@@ -1,17 +1,15 @@
-"""Samples read from tables of published numbers and from the cells of a study."""
+"""Samples read from the cells of a study: what claims compare."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from rethink_ray.judge.cell_labels import cell_labels, passes_labels
-from rethink_ray.analysis.read.costs import StudyCost
-from rethink_ray.analysis.read.curves import CellResult, CurvePoint
-from rethink_ray.analysis.read.measures import ALWAYS_SCORED, costs_at, still_to_come
-from rethink_ray.analysis.read.published_tables import PublishedTable
-from rethink_ray.analysis.read.trials import CellRecord
 from rethink_ray.judge.arms import find_twins, recipe_texts
+from rethink_ray.judge.read.cell_labels import cell_labels, passes_labels
+from rethink_ray.judge.read.costs import StudyCost
+from rethink_ray.judge.read.curves import CellResult, CurvePoint
+from rethink_ray.judge.read.measures import ALWAYS_SCORED, costs_at, still_to_come
+from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.samples import Labels, ScoreSample
 from rethink_ray.judge.wording import counted, times
 from rethink_ray.protocol.extension import fingerprint_of
@@ -21,26 +19,6 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.metrics import SCORES
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of
 from rethink_ray.spec.study import Study
-
-LENGTH = re.compile(r"(\d+(?:\.\d+)?)x")
-
-
-def published_samples(table: PublishedTable) -> Iterator[ScoreSample]:
-    """One sample per number."""
-    for row in table.rows:
-        labels = {column: frozenset({text}) for column, text in row.labels.items()}
-        labels["dataset"] = frozenset({row.labels["regime"].partition("_")[0]})
-        line = f"{table.name}, line {row.line}"
-        yield ScoreSample(
-            labels=labels,
-            images=row.images,
-            length=_length_of(row.labels["schedule"]),
-            values={0: row.value},
-            evidence=(line,),
-            configuration=line,
-            merit=row.value,
-            notes=(f"a row is noted: {row.labels['note']}",) if row.labels["note"] else (),
-        )
 
 
 def objective_samples(
@@ -128,7 +106,22 @@ def _sample(row: _Row, metric: str, values: Mapping[int, float]) -> ScoreSample:
         recipe=row.recipe,
         absent=row.absent,
         all_failed=bool(trial_ids) and point is not None and len(point.failed) == len(trial_ids),
+        order=point.order if point else (),
+        failed=_failed_keys(point) if point else frozenset(),
     )
+
+
+def _failed_keys(point: CurvePoint) -> frozenset[int]:
+    """Seeds, or searches, whose value is the worst because the method itself ended their runs."""
+    if not point.of_searches:
+        pairs = zip(point.values, point.trial_ids, strict=True)
+        return frozenset(seed for seed, trial_id in pairs if trial_id in point.failed)
+    all_failed = (
+        number
+        for number, single in point.of_searches.items()
+        if single.trial_ids and len(single.failed) == len(single.trial_ids)
+    )
+    return frozenset((*all_failed, *point.barren))
 
 
 def _why_absent(result: CellResult, length: float) -> str:
@@ -193,8 +186,3 @@ def _of_replicates(
             if metric in SCORES:
                 values.setdefault(seeds[trial_id], 0.0)
     return measured | costs_at(record, point, cost)
-
-
-def _length_of(schedule: str) -> float | None:
-    match = LENGTH.fullmatch(schedule)
-    return float(match[1]) if match else None

@@ -6,8 +6,8 @@ import pytest
 
 from rethink_ray.analysis.claims_sheet import reported_there
 from rethink_ray.analysis.findings import derive_findings
-from rethink_ray.judge.cell_labels import cell_labels, passes_labels
 from rethink_ray.judge.claims import ClaimOutcome
+from rethink_ray.judge.read.cell_labels import cell_labels, passes_labels
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.spec.load import find_study, load_study
 from rethink_ray.spec.resolve import Cell, base_recipe, space_of

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from rethink_ray.analysis.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.questions import find_best_lengths
+from rethink_ray.judge.read.trials import FAILED, CellRecord, Trial
 from rethink_ray.judge.statistics import Estimate, mean_of
+from rethink_ray.protocol.cell_rules import has_looks
 from rethink_ray.protocol.convergence import Convergence
 from rethink_ray.protocol.incumbents import WORST_SCORE
 from rethink_ray.spec.resolve import base_recipe
@@ -37,7 +38,8 @@ class CurvePoint:
     waiting: int
     """Replicates the budget asks for that have not come here yet; none of what cannot run."""
     looks: int = 1
-    """How often it was replicated and looked at: 1, unless the study was resumed with more."""
+    """How often it was replicated and looked at: 1, unless the study was resumed with more. Looks
+    that the study planned are paid for by their levels, and count as 1."""
     unscored: int = 0
     """Replicates that came here and have no finite score: the split has no such object."""
     of_searches: Mapping[int, "CurvePoint"] = field(default_factory=dict)
@@ -45,6 +47,8 @@ class CurvePoint:
     the best of theirs on the select split."""
     barren: tuple[int, ...] = ()
     """Searches that ended without anything here; each counts as the worst."""
+    order: tuple[int, ...] = ()
+    """Seeds (or numbers of searches) as they were proposed, with those that have no score (yet)."""
 
     @property
     def mean(self) -> Estimate | None:
@@ -131,7 +135,7 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
     trial_ids, failed, unscored = [], [], 0
     rounds: set[int] = set()
     proposed = [r for r in record.replicates if r.of == incumbent.trial_id]
-    num_expected = study.budget.num_replicates if incumbent.can_run else len(proposed)
+    num_expected = record.num_replicates if incumbent.can_run else len(proposed)
     for replicate in proposed:
         score = record.scores.get((replicate.trial_id, length))
         value = score.report if score else None
@@ -153,8 +157,9 @@ def _point(study: Study, record: CellRecord, incumbent: Trial, length: float) ->
         trial_ids=tuple(trial_ids),
         failed=tuple(failed),
         waiting=max(0, num_expected - len(values) - unscored),
-        looks=max(1, len(rounds)),
+        looks=1 if has_looks(study) else max(1, len(rounds)),
         unscored=unscored,
+        order=tuple(replicate.seed for replicate in proposed),
     )
 
 
