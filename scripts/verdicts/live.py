@@ -27,7 +27,14 @@ from rethink_ray.spec.study import Study
 from verdicts.answers import Answer, Place, Winner
 from verdicts.one_rule import DECIDED, claim_from_means, judge_answer
 from verdicts.program import CellRun, answer_fixed, read_cell
-from verdicts.real_tune import SCORE, TRAINED, Experiment, Trainable, run_tune
+from verdicts.real_tune import (
+    SCORE,
+    TRAINED,
+    Experiment,
+    Trainable,
+    let_workers_import_scripts,
+    run_tune,
+)
 from verdicts.rivals import SWEEP
 from verdicts.surfaces import ARMS, LENGTHS, QUESTIONS, REGIMES, Cell, Question
 
@@ -61,6 +68,7 @@ def run_live(root: Path, num_seeds: int, slots: int) -> Iterator[str]:
         num_seeds: repeats.
         slots: trials at a time.
     """
+    let_workers_import_scripts()
     repeats = [run_seed(root, seed, slots) for seed in range(num_seeds)]
     sds = pool_noise(repeats)
     yield "| way | seed | runs of 6x | decided | verdicts |"

@@ -1,6 +1,7 @@
 """Ray Tune itself, wired as its documentation says: ``OptunaSearch`` and ``ASHAScheduler``."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,12 @@ class Experiment:
     longest: float
     seed: int
     slots: int
+
+
+def let_workers_import_scripts() -> None:
+    """Processes that Ray starts from here on find the modules of this folder."""
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
 
 
 def run_tune(trainable: Trainable, experiment: Experiment, storage: Path) -> list[dict[str, Any]]:
@@ -87,6 +94,7 @@ def check_replay() -> str:
         RuntimeError: a trial differs.
     """
     set_switches()
+    let_workers_import_scripts()
     import ray
     from optuna.distributions import CategoricalDistribution, FloatDistribution
     from ray import tune
