@@ -16,7 +16,7 @@ length up to 6x. One rate is tuned. What is published, and where:
 - A rate off by a factor of two costs 0.1 to 0.5 points, one off by 0.75 decades 2.5 (Goyal et al.
   2017, ImageNet): 3 to 8 points for each square decade.
 
-Assumed, because nobody has published it: where the best rate lies, that it falls by up to 0.4
+Assumed, because we know of no publication: where the best rate lies, that it falls by up to 0.4
 decades from 2x to 6x, that too high a rate costs twice what too low a rate costs and diverges 0.8
 decades above the best, and that arms with one published length approach it as He's arms do.
 """
@@ -164,7 +164,7 @@ class ArmSurface:
         What the drop will bring grows with the square root of the rate, as noise of updates does.
         """
         gain = DROP_GAIN * self.level / LACKING_AP
-        gain *= 10.0 ** (0.5 * self.decades_off(rate, time))
+        gain *= math.pow(10.0, 0.5 * self.decades_off(rate, time))
         return max(0.0, self.true_ap(rate, time) - gain)
 
 
@@ -181,6 +181,11 @@ class Surface:
         """True lead of the arm over the reference, each at its own best rate of this length."""
         arm, reference = (self.arms[question.regime, name] for name in (question.arm, ARMS[0]))
         return arm.best_ap(question.length) - reference.best_ap(question.length)
+
+    @property
+    def sds(self) -> Mapping[Cell, float]:
+        """Noise between seeds of every cell."""
+        return {cell: arm.sd for cell, arm in self.arms.items()}
 
     def best_ap(self, regime: str) -> float:
         """The highest true AP of a regime: the best arm and length at its best rate."""
