@@ -229,7 +229,7 @@ def check_duplicates(data: DataSpec) -> dict[str, list[DataFinding]]:
 
 
 def describe_look_alikes(leaks: Sequence[Leak]) -> dict[str, list[DataFinding]]:
-    """Returns the fault ``look_alike_in_two_splits`` of each split that ``find_look_alikes`` names.
+    """Returns the note ``look_alike_in_two_splits`` of each split that ``find_look_alikes`` names.
 
     Of a hold-out, the pictures of train have it.
     """

@@ -148,6 +148,7 @@ FAULT_KINDS: Mapping[str, FaultKind] = {
         unit="images",
         fate="stay",
         reason="a picture of another split looks like them, so scores may be too high",
+        is_note=True,
     ),
     "splits_not_compared": FaultKind(
         unit="images", fate="were not compared", reason="the splits cannot be opened together"
