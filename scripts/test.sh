@@ -28,7 +28,7 @@ log=$(mktemp)
 failed=0
 test_ray_and_types >"$log" 2>&1 &
 beside=$!
-nice pytest -m "not slow and not ray" -n 2 --dist loadfile || failed=1
+nice pytest -m "not slow and not ray" -n 3 --dist loadfile || failed=1
 wait "$beside" || failed=1
 cat "$log"
 rm "$log"
