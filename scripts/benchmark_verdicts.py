@@ -69,20 +69,20 @@ def main() -> None:
     parser.add_argument("--live", type=Path, help="run on drawn shapes, into this folder")
     parser.add_argument("--seeds", type=int, default=5, help="repeats of the live run")
     parser.add_argument("--slots", type=int, default=2, help="trials at a time of the live run")
-    asked = parser.parse_args()
-    if asked.live:
-        for line in run_live(asked.live, asked.seeds, asked.slots):
+    options = parser.parse_args()
+    if options.live:
+        for line in run_live(options.live, options.seeds, options.slots):
             print(line)
         return
-    if asked.check_replay:
+    if options.check_replay:
         print(check_replay())
         return
-    tally = run_policies(asked.surfaces, asked.workers)
+    tally = run_policies(options.surfaces, options.workers)
     print(f"# What a verdict costs\n\n{cpu_seconds():.0f} s of CPU")
     for line in all_tables(tally):
         print(line)
-    if asked.figure:
-        draw_figure(tally, asked.figure)
+    if options.figure:
+        draw_figure(tally, options.figure)
 
 
 if __name__ == "__main__":

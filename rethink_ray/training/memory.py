@@ -57,9 +57,9 @@ def share_for_tensors(gpus: float, gpu_bytes: int) -> float:
     share = gpus - CONTEXT_BYTES / gpu_bytes
     if share <= 0:
         must = f"must leave more than {CONTEXT_BYTES / 1e9:.1f} GB for each process"
-        came = f"{gpus:g} of a GPU of {gpu_bytes / 1e9:.1f} GB"
+        memory_share = f"{gpus:g} of a GPU of {gpu_bytes / 1e9:.1f} GB"
         remedy = "Give each worker a larger part."
-        raise SpecError(explain("resources.gpus_per_worker", must, came, remedy))
+        raise SpecError(explain("resources.gpus_per_worker", must, memory_share, remedy))
     return share
 
 

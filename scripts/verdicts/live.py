@@ -128,7 +128,9 @@ def run_seed(root: Path, seed: int, slots: int) -> Repeat:
     state, study = directory.load_state(), directory.study
     view = StudyView(study, state, directory.facts)
     places = [(regime, arm) for regime in REGIMES for arm in ARMS]
-    cells = {place: read_cell(view, state, index) for index, place in enumerate(places)}
+    cells = {
+        measured_cell: read_cell(view, state, index) for index, measured_cell in enumerate(places)
+    }
     answer = answer_fixed(cells, study.budget.trials, study.budget.num_replicates)
     return Repeat(program=answer, cells=cells, sweep=run_sweeps(directory, where, seed, slots))
 
@@ -178,13 +180,15 @@ def best_trials(regime: str, reports: Sequence[Mapping[str, Any]]) -> dict[Place
     best: dict[Place, Mapping[str, Any]] = {}
     for report in reports:
         config = report["config"]
-        place = (regime, ARMS[config["arm"]], config["length"])
+        measured_cell = (regime, ARMS[config["arm"]], config["length"])
         is_finished = report[TRAINED] >= config["length"]
-        if is_finished and (place not in best or report[SCORE] > best[place][SCORE]):
-            best[place] = report
+        if is_finished and (
+            measured_cell not in best or report[SCORE] > best[measured_cell][SCORE]
+        ):
+            best[measured_cell] = report
     return {
-        place: Winner(rate=report["config"]["optimizer.lr"], scores=(report[REPORTED],))
-        for place, report in best.items()
+        measured_cell: Winner(rate=report["config"]["optimizer.lr"], scores=(report[REPORTED],))
+        for measured_cell, report in best.items()
     }
 
 

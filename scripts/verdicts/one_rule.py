@@ -96,11 +96,11 @@ def lead_of_winners(answer: Answer, surface: Surface, question: Question) -> flo
     """True lead of the two configurations that the policy compared; 0 without both."""
     leads = []
     for arm in (question.arm, ARMS[0]):
-        place = (question.regime, arm, question.length)
-        if place not in answer.winners:
+        planted_cell = (question.regime, arm, question.length)
+        if planted_cell not in answer.winners:
             return 0.0
         true = surface.arms[question.regime, arm].true_ap(
-            answer.winners[place].rate, question.length
+            answer.winners[planted_cell].rate, question.length
         )
         leads.append(true)
     return leads[0] - leads[1]

@@ -83,11 +83,11 @@ def sweep(surface: Surface, num: int) -> Answer:
         trials = replay_tune(space, measure, num, longest=max(LENGTHS), seed=seed)
         updates += sum(trial.time for trial in trials)
         for trial in trials:
-            place = (regime, trial.params["arm"], trial.params["length"])
+            planted_cell = (regime, trial.params["arm"], trial.params["length"])
             if trial.is_finished and (
-                place not in winners or trial.value > winners[place].scores[0]
+                planted_cell not in winners or trial.value > winners[planted_cell].scores[0]
             ):
-                winners[place] = Winner(rate=trial.params["rate"], scores=(trial.value,))
+                winners[planted_cell] = Winner(rate=trial.params["rate"], scores=(trial.value,))
     return Answer(
         policy=SWEEP,
         budget=f"{num} trials",
@@ -102,11 +102,11 @@ def tune_each_arm(surface: Surface, num: int) -> Iterator[Answer]:
     most = max(ASHA_BUDGETS[num])
     repeated: dict[Place, Winner] = {}
     tuning = dict.fromkeys(LENGTHS, 0.0)
-    for place in EVERY_PLACE:
-        *_, length = place
-        trials = _tune(surface, place, num)
+    for planted_cell in EVERY_PLACE:
+        *_, length = planted_cell
+        trials = _tune(surface, planted_cell, num)
         rate = max(trials, key=lambda trial: trial.value).params["rate"]
-        repeated[place] = _repeat(surface, place, rate, f"winner of {num}", most)
+        repeated[planted_cell] = _repeat(surface, planted_cell, rate, f"winner of {num}", most)
         tuning[length] += sum(trial.time for trial in trials)
     num_cells = len(EVERY_PLACE) // len(LENGTHS)
     for seeds in ASHA_BUDGETS[num]:
@@ -114,14 +114,16 @@ def tune_each_arm(surface: Surface, num: int) -> Iterator[Answer]:
         yield Answer(
             policy=ASHA_PER_ARM if seeds == ASHA_USUAL_SEEDS else ASHA_MORE_SEEDS,
             budget=f"{num} trials, {seeds} seeds",
-            winners={place: winner.first(seeds) for place, winner in repeated.items()},
+            winners={
+                planted_cell: winner.first(seeds) for planted_cell, winner in repeated.items()
+            },
             updates=sum(updates.values()),
             updates_longest=updates[max(LENGTHS)],
         )
 
 
-def _tune(surface: Surface, place: Place, num: int) -> list[TuneTrial]:
-    regime, arm, length = place
+def _tune(surface: Surface, planted_cell: Place, num: int) -> list[TuneTrial]:
+    regime, arm, length = planted_cell
 
     def measure(number: int, params: Params, time: float) -> tuple[float, bool]:
         run = f"{length:g}x {num} {number}"
@@ -134,12 +136,12 @@ def _tune(surface: Surface, place: Place, num: int) -> list[TuneTrial]:
 def try_grid(surface: Surface, num: int) -> Answer:
     """Every rate of a grid with three seeds; the best mean is each arm's, as in papers' tables."""
     winners: dict[Place, Winner] = {}
-    for place in EVERY_PLACE:
+    for planted_cell in EVERY_PLACE:
         tried = [
-            _repeat(surface, place, rate, f"grid {num} {rate:.6g}", GRID_SEEDS)
+            _repeat(surface, planted_cell, rate, f"grid {num} {rate:.6g}", GRID_SEEDS)
             for rate in grid_rates(num)
         ]
-        winners[place] = max(tried, key=lambda winner: winner.mean)
+        winners[planted_cell] = max(tried, key=lambda winner: winner.mean)
     updates = {x: num * GRID_SEEDS * x * len(EVERY_PLACE) / len(LENGTHS) for x in LENGTHS}
     return Answer(
         policy=GRID,
@@ -156,8 +158,8 @@ def grid_rates(num: int) -> list[float]:
     return [10.0 ** (low + (index + 0.5) * (high - low) / num) for index in range(num)]
 
 
-def _repeat(surface: Surface, place: Place, rate: float, run: str, seeds: int) -> Winner:
-    regime, arm, length = place
+def _repeat(surface: Surface, planted_cell: Place, rate: float, run: str, seeds: int) -> Winner:
+    regime, arm, length = planted_cell
     scores = (
         surface.measure((regime, arm), rate, f"{run} at {length:g}x, seed {seed}", length)
         for seed in range(seeds)

@@ -145,21 +145,22 @@ def losses(tally: Tally) -> Iterator[str]:
     """Rivals that get more right verdicts than every budget of ours that costs no more."""
     yield "| surfaces | rival | runs of 6x | right | our best for no more | difference (points) |"
     yield "|---" * 6 + "|"
-    own = [point for point in tally.points if point[0] in OWN]
+    our_points = [point for point in tally.points if point[0] in OWN]
     for kind in tally.scores:
         for point in tally.points:
             if point[0] in ALL_RIVALS:
-                row = _loss(tally, kind, point, own)
+                row = _loss(tally, kind, point, our_points)
                 if row:
                     yield row
 
 
-def _loss(tally: Tally, kind: Kind, rival: Point, own: Sequence[Point]) -> str | None:
-    rights = {p: tally.values(p, lambda s: s.by_rule.right, [kind]) for p in (rival, *own)}
+def _loss(tally: Tally, kind: Kind, rival: Point, our_points: Sequence[Point]) -> str | None:
+    rights = {p: tally.values(p, lambda s: s.by_rule.right, [kind]) for p in (rival, *our_points)}
     runs = {
-        p: tally.values(p, lambda s: s.updates, [kind]).mean() / FULL_RUN for p in (rival, *own)
+        p: tally.values(p, lambda s: s.updates, [kind]).mean() / FULL_RUN
+        for p in (rival, *our_points)
     }
-    affordable = [point for point in own if runs[point] <= runs[rival]]
+    affordable = [point for point in our_points if runs[point] <= runs[rival]]
     ours = max(affordable, key=lambda point: float(rights[point].mean()), default=None)
     shown, lead = "nothing so cheap", rights[rival]
     if ours is not None:

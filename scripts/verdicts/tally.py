@@ -166,21 +166,21 @@ def rate_against_rivals(
     tally: Tally, kinds: Sequence[Kind], policy: str, rivals: Sequence[str]
 ) -> Goal:
     """The goal for one of this program's policies, over these kinds of surfaces."""
-    own = [point for point in tally.points if point[0] == policy]
+    our_points = [point for point in tally.points if point[0] == policy]
     others = [point for point in tally.points if point[0] in rivals]
     table = {
         point: (
             tally.values(point, lambda s: s.by_rule.right, kinds),
             tally.values(point, lambda s: s.updates, kinds),
         )
-        for point in (*own, *others)
+        for point in (*our_points, *others)
     }
-    num = len(table[own[0]][0])
+    num = len(table[our_points[0]][0])
     everything = np.arange(num)[None, :]
-    rival, share, ratio = _ratio(table, own, others, everything[0])
-    drawn = [_ratio(table, own, others, row)[2] for row in _resample(num, 1)[:500]]
+    rival, share, ratio = _ratio(table, our_points, others, everything[0])
+    drawn = [_ratio(table, our_points, others, row)[2] for row in _resample(num, 1)[:500]]
     low, high = np.quantile(drawn, [0.025, 0.975], method="nearest")
-    reached = [p for p in own if table[p][0].mean() >= share - TOLERANCE] or own[-1:]
+    reached = [p for p in our_points if table[p][0].mean() >= share - TOLERANCE] or our_points[-1:]
     cheapest = min(reached, key=lambda p: float(table[p][1].mean()))
     return Goal(
         rival=rival,
@@ -195,7 +195,7 @@ def rate_against_rivals(
 
 def _ratio(
     table: Mapping[Point, tuple[Floats, Floats]],
-    own: Sequence[Point],
+    our_points: Sequence[Point],
     others: Sequence[Point],
     rows: NDArray[np.int64],
 ) -> tuple[Point, float, float]:
@@ -204,7 +204,7 @@ def _ratio(
     costs = {p: float(updates[rows].mean()) for p, (_, updates) in table.items()}
     target = max(shares[p] for p in others) - TOLERANCE
     rival = min((p for p in others if shares[p] >= target), key=lambda p: costs[p])
-    cost = _cost_of(target, [(costs[p], shares[p]) for p in own])
+    cost = _cost_of(target, [(costs[p], shares[p]) for p in our_points])
     return rival, target + TOLERANCE, cost / costs[rival]
 
 
