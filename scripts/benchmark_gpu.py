@@ -136,7 +136,7 @@ def measure_busy_share(bench: Bench, update: Callable[[], Any]) -> float:
 
 
 def run_rows(bench: Bench, groups: Sequence[str], path: Path | None) -> list[Numbers]:
-    """Measure row after row; whatever a row raises becomes its result."""
+    """Measure row after row; an error that a row raises becomes its result."""
     rows: list[Numbers] = []
     for name in groups:
         for row, measure in ROWS[name](bench):

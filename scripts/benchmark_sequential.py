@@ -310,9 +310,9 @@ def show_worth(policy: Policy, mixture: float, studies: int) -> list[bool]:
     print("|---|---|---|---|---|---|")
     for (arms, noise), worth in worths.items():
         goal, bet = GOALS.get((arms, noise)), bets[arms, noise]
-        asked = f"{100 * goal:.0f} %" if goal else ""
+        goal_percent = f"{100 * goal:.0f} %" if goal else ""
         print(
-            f"| {arms} | {noise:g} | {100 * worth.saved:.1f} % | {asked} "
+            f"| {arms} | {noise:g} | {100 * worth.saved:.1f} % | {goal_percent} "
             f"| {100 * bet.saved:.1f} % | {np.mean(list(bet.lost.values())):.1f} |"
         )
     print("\n| arms | noise | truth | power at 9 | lost to Holm | to the same family | to today |")

@@ -7,7 +7,7 @@
 The question: three arms, two regimes, schedules of 2x, 4x and 6x: is each arm above the first one,
 equal to it, or below? That makes twelve verdicts on each of the planted surfaces
 (``verdicts/surfaces.py``), of which every policy may leave open what it cannot decide, by one rule
-(``verdicts/one_rule.py``). It ends with 0 whatever comes out: it is a measurement.
+(``verdicts/one_rule.py``). It ends with 0, also if a goal is missed: it is a measurement.
 
 ``--check-replay`` holds the replayed Ray Tune against Ray Tune itself. ``--live`` trains detectors
 on drawn shapes instead, with this program and with Ray Tune.

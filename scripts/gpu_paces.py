@@ -49,7 +49,7 @@ SPREAD = 0.1
 def guess_paces(study: Study, facts: DataFacts, gpus_per_job: int) -> dict[str, Pace]:
     """The paces of every cell and of the assets that a study learns from its own images.
 
-    Arithmetic counts as bf16, whatever the study says.
+    Arithmetic counts as bf16, also where the study says fp32.
 
     Args:
         study: on COCO, with one of the detectors above.

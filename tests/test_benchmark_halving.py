@@ -10,11 +10,9 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from benchmark_halving import (  # noqa: E402
-    FAMILIES,
     FORMER,
     NONE,
     SCHEDULES,
-    PlantedSurface,
     Setting,
     choose_trials,
     count_updates,
@@ -22,6 +20,7 @@ from benchmark_halving import (  # noqa: E402
     in_one_round,
     in_rounds,
 )
+from halving_surfaces import FAMILIES, PlantedSurface  # noqa: E402
 
 from rethink_ray.spec.resolve import halve  # noqa: E402
 

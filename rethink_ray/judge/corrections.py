@@ -64,7 +64,7 @@ class Corrections:
     def freeze(self, measured: Measurement) -> Measurement:
         """The measurement with the numbers of the looks, wherever it is about primary differences.
 
-        Every finding about such a difference then has the same numbers, whatever came later.
+        Every finding about such a difference then has the same numbers, also when more runs follow.
         """
         if not self.frozen or measured.stop is not None:
             return measured

@@ -7,9 +7,9 @@
 A look happens study-wide once every arm that still runs has so many replicates (or searches). It
 tests each open comparison with sequential p values, corrected for the whole family
 (``families``). A decided comparison is frozen: verdict, p and interval are those of its look, at
-equal numbers, whatever runs later. From ``FIRST_FUTILE`` replicates on a comparison also stops if
-the looks to come have hardly a chance to decide it. That is never a verdict, and no level takes it
-into account (non-binding).
+equal numbers, though more runs follow. From ``FIRST_FUTILE`` replicates on a comparison also stops
+if the looks to come have hardly a chance to decide it. That is never a verdict, and no level takes
+it into account (non-binding).
 
 The same samples always give the same decisions: ``search`` takes them to know what runs next, and
 ``judge_study`` takes them again to state findings.
@@ -316,7 +316,7 @@ def _conclude(
 
 
 def _wait(most: int, comparison: PrimaryComparison) -> LookOutcome:
-    """A comparison before the first look, whatever its numbers are."""
+    """A comparison before the first look; its numbers decide nothing yet."""
     nothing_shown = dict.fromkeys(list_nulls(comparison.measured), 1.0)
     return LookOutcome(
         comparison=comparison,
