@@ -1,4 +1,4 @@
-"""The figure of scores against labelled images: which studies have one, and where its points stand."""
+"""The figure of scores by labelled images: which studies have one, and its points."""
 
 import re
 from dataclasses import replace

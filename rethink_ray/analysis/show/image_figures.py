@@ -11,7 +11,6 @@ from rethink_ray.judge.wording import metric_name
 STUDY = "the study"
 """Stands where other figures name their regime."""
 BY_IMAGES = "images"
-FEWEST_REGIMES = 2
 SIDESTEP = 1.02
 """Neighbouring arms stand apart by this factor, so that intervals do not overlap."""
 
@@ -24,15 +23,15 @@ def draw_by_images(findings: Findings, contained: Containment | None = None) -> 
 
 def _draw_if_any(findings: Findings) -> str | None:
     scored = [answer for answer in findings.answer.regimes if any(a.mean for a in answer.arms)]
-    if len({answer.num_images for answer in scored}) < FEWEST_REGIMES:
+    if len({answer.num_images for answer in scored}) < 2:
         return None
     by_size = sorted(scored, key=lambda answer: answer.num_images)
     study = findings.study
     arms = [arm for arm in study.arms if any(_ranked(answer, arm) for answer in by_size)]
 
     def paint(axes: Any) -> None:
-        for place, arm in enumerate(arms):
-            sidestep = SIDESTEP ** (place - (len(arms) - 1) / 2)
+        for index, arm in enumerate(arms):
+            sidestep = SIDESTEP ** (index - (len(arms) - 1) / 2)
             _paint_arm(axes, by_size, arm, look_of(list(study.arms).index(arm)), sidestep)
         sizes = sorted({answer.num_images for answer in by_size})
         axes.set_xscale("log")
