@@ -33,7 +33,8 @@ class Recommendation:
     mean: Estimate | None
     """Over fresh replicates, on the report split; None without any."""
     expected: tuple[float, float] | None
-    """95 % interval of the mean that allows for the choice among ``num_arms`` arms."""
+    """95 % interval of the mean, within 0 to 100, that allows for the choice among ``num_arms``
+    arms."""
     num_arms: int
 
 

@@ -33,7 +33,7 @@ from rethink_ray.judge.read.costs import StudyCost
 from rethink_ray.judge.read.curves import CellResult
 from rethink_ray.judge.read.trials import CellRecord
 from rethink_ray.judge.samples import ScoreSample
-from rethink_ray.judge.statistics import MIN_REPLICATES, mean_of
+from rethink_ray.judge.statistics import MIN_REPLICATES, Estimate, mean_of
 from rethink_ray.protocol.cell_rules import has_looks, num_searches
 from rethink_ray.spec.batches import count_passes
 from rethink_ray.spec.cost_order import order_by_cost
@@ -103,9 +103,15 @@ def _recommend(given: SectionInput, choice: ArmChoice) -> Recommendation | None:
         params=trial.params,
         file=f"{choice.regime}-best.yaml",
         mean=mean,
-        expected=interval_of_chosen(mean, len(choice.judged)) if mean else None,
+        expected=_expected(mean, len(choice.judged)) if mean else None,
         num_arms=len(choice.judged),
     )
+
+
+def _expected(mean: Estimate, num_arms: int) -> tuple[float, float] | None:
+    """The interval of the chosen arm, inside the points that a score can have."""
+    ends = interval_of_chosen(mean, num_arms)
+    return (max(0.0, ends[0]), min(100.0, ends[1])) if ends else None
 
 
 def _rank_arms(results: Mapping[Cell, CellResult], choice: ArmChoice) -> tuple[RankedArm, ...]:

@@ -248,3 +248,11 @@ def test_the_command_the_api_and_the_end_of_a_run_give_the_same_answer(tmp_path:
 def test_the_screen_of_the_answer(tmp_path: Path) -> None:
     findings = found_of(planted(THREE))
     assert_says("analysis", "screen of the answer", answer_terminal(findings, "studies/planted"))
+
+
+def test_an_expected_score_stays_within_the_points_a_score_can_have() -> None:
+    low = {"scratch": [1.0, 4.0, 7.0], "finetuned": [2.0, 5.0, 11.0]}
+    (answer,) = found_of(planted(low)).answer.regimes
+    assert answer.recommended is not None
+    assert answer.recommended.expected is not None
+    assert answer.recommended.expected[0] == 0.0

@@ -40,6 +40,7 @@ from rethink_ray.analysis.show.figures import (
     standing_alone,
     stem_of,
 )
+from rethink_ray.analysis.show.image_figures import BY_IMAGES, STUDY, draw_by_images
 from rethink_ray.analysis.show.on_request import quick_new_images
 from rethink_ray.analysis.show.optional_sheets import (
     best_sheets,
@@ -150,7 +151,8 @@ def _write_all(
     """Figures, page, Markdown, then JSON: it comes last because it names every failed section."""
     out = directory.report_dir
     figures = draw_figures(findings, kept) | draw_prices(findings, kept)
-    figures |= draw_trials(findings, kept) | dict(detections.figures)
+    figures |= draw_trials(findings, kept) | draw_by_images(findings, kept)
+    figures |= dict(detections.figures)
     write_doubts(out, detections.all_doubts)
     for stale in (out / "figures").glob("*.svg"):
         if stale.stem not in figures:
@@ -244,6 +246,7 @@ def _shown(
         "answers": kept.attempt(ANSWERS, lambda: _answers(findings), []),
         "recommended": kept.attempt(RECOMMENDED, lambda: _recommended(findings, root), []),
         "arms": _arms_table(findings, kept),
+        "image_figures": _of_kinds(figures, kept, [STUDY], BY_IMAGES),
         "next": kept.attempt(RECOMMENDED, lambda: [*next_lines(findings, root)], []),
         "reading": kept.attempt(ANSWERS, lambda: reading_note(findings), ""),
         "findings": kept.attempt(FINDINGS, lambda: _findings_shown(findings), []),
