@@ -1,7 +1,6 @@
 """``answer``, ``findings``, ``report``, ``export``: what a study means, read from its directory."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -206,13 +205,10 @@ def report(
     Likely label errors are in label_errors.csv, too. A section that fails is replaced by a
     sentence, and the exit code is 1.
     """
-    from rethink_ray.analysis.show.report import build_report
-    from rethink_ray.commands.report_images import load_report_images
     from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.reporting import report_study
 
-    study = StudyDirectory.open(directory)
-    load_images = partial(load_report_images, study.study, study.facts) if pictures else None
-    written = build_report(study, directory, load_images)
+    written = report_study(StudyDirectory.open(directory), directory, has_pictures=pictures)
     print(written.page)
     if written.unfinished:
         print(written.unfinished)

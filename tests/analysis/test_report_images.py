@@ -42,11 +42,11 @@ from rethink_ray.analysis.show.shown_images import (
 from rethink_ray.analysis.show.trial_figures import MOST_LINES, list_lines
 from rethink_ray.analysis.show.trials_table import MOST_ROWS
 from rethink_ray.cli import app
-from rethink_ray.commands.report_images import load_report_images
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.records.detections import detections_path, write_detections
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.reporting import load_report_images
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.regime import DataSpec, ShapesSpec
 from tests.analysis.labelled_scenes import (

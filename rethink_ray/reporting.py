@@ -1,4 +1,4 @@
-"""Opens the images that a study reports on, for the pictures of its report.
+"""Writes the report of a study with its pictures: the one service under ``api`` and ``commands``.
 
 ``analysis`` may not open a data set, and this takes what it needs from ``data`` to it.
 """
@@ -12,9 +12,30 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from rethink_ray.analysis.read.scored_images import AnnotatedImage, ReportImages
+    from rethink_ray.analysis.show.report import Report
     from rethink_ray.data.index import AnnotationIndex
+    from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.facts import DataFacts
     from rethink_ray.spec.study import Study
+
+
+def report_study(
+    directory: "StudyDirectory", where: Path | str, *, has_pictures: bool = True
+) -> "Report":
+    """Writes the report of a study, with pictures of the data set if that is there.
+
+    Args:
+        directory: the study's directory.
+        where: its path or URI, for the commands on the page.
+        has_pictures: false to leave out pictures, and what needs the data set beside them.
+
+    Raises:
+        RecordError: the study's files are not as this program wrote them.
+    """
+    from rethink_ray.analysis.show.report import build_report  # takes half a second
+
+    load_images = partial(load_report_images, directory.study, directory.facts)
+    return build_report(directory, where, load_images if has_pictures else None)
 
 
 def load_report_images(study: "Study", facts: "DataFacts", regime: str) -> "ReportImages":
