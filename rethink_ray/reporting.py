@@ -3,7 +3,8 @@
 ``analysis`` may not open a data set, and this takes what it needs from ``data`` to it.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,18 +66,35 @@ def _list_annotated(index: "AnnotationIndex") -> "Iterator[AnnotatedImage]":
     from rethink_ray.analysis.read.scored_images import AnnotatedImage
     from rethink_ray.data.faults import is_findable
 
-    for image_id in index.image_ids.tolist():
-        entry = index.entry(image_id)
+    image_ids = index.image_ids.tolist()
+    entries = [index.entry(image_id) for image_id in image_ids]
+    names = name_pictures([entry.path for entry in entries])
+    for image_id, name, entry in zip(image_ids, names, entries, strict=True):
         kept = is_findable(entry)
         yield AnnotatedImage(
             image_id=image_id,
-            file_name=Path(entry.path).name,
+            file_name=name,
             width=entry.width,
             height=entry.height,
             boxes_xyxy=entry.boxes_xyxy[kept].astype("float64"),
             labels=entry.labels[kept],
             is_crowd=entry.is_crowd[kept],
         )
+
+
+def name_pictures(paths: Sequence[str]) -> list[str]:
+    """The name of each file, with as many of its folders as tell it from all others.
+
+    ``["/a/x/1.jpg", "/a/y/1.jpg", "/a/y/2.jpg"]`` are ``x/1.jpg``, ``y/1.jpg`` and ``2.jpg``.
+    """
+    name_of = {path: path.name for path in map(Path, paths)}
+    num_parts = 1
+    while len(num_of := Counter(name_of.values())) < len(name_of):
+        num_parts += 1
+        for path, name in name_of.items():
+            if num_of[name] > 1:
+                name_of[path] = "/".join(path.parts[-num_parts:])
+    return [name_of[Path(path)] for path in paths]
 
 
 def _open_picture(index: "AnnotationIndex", image_id: int) -> "Image":

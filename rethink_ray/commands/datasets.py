@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -292,7 +293,7 @@ def import_labels(
         print(f"left out: {converted.num_ignored} regions DontCare, which are no objects")
     if converted.num_missing:
         print(f"missing: {converted.num_missing} pictures that the labels name")
-    print(f"next: rethink-ray data check {out}")
+    print(f"next: rethink-ray data check {shlex.quote(str(out))}")
 
 
 def load_data_and_regimes(

@@ -13,7 +13,7 @@ from rethink_ray.drafting.contenders import (
     select_arms,
 )
 from rethink_ray.drafting.fitting import FittedDesign, fit_design
-from rethink_ray.drafting.folder import NOT_IN_NAMES, SeenFolder, look_at_folder, name_study
+from rethink_ray.drafting.folder import STUDY_NAME, SeenFolder, look_at_folder, name_study
 from rethink_ray.drafting.machine import Machine, find_machine
 from rethink_ray.drafting.study_text import StudyParts, build_tree, write_text
 from rethink_ray.drafting.timed_arms import TimedArms, read_arm_paces, time_arms
@@ -143,9 +143,12 @@ def _choose_path(request: DraftRequest) -> Path:
         SpecError: a file or a study of this name is there already, or it is no name of a study.
     """
     path = request.out or Path(f"{name_study(request.folder)}.yaml")
-    if path.suffix not in (".yaml", ".yml") or NOT_IN_NAMES.search(path.stem):
+    if path.suffix not in (".yaml", ".yml") or not STUDY_NAME.fullmatch(path.stem):
         must = "must name a YAML file with letters, digits, dots, - and _"
-        remedy = f"For instance --out {name_study(path.with_suffix(''))}.yaml."
+        remedy = f"For instance --out {name_study(Path(path.stem or request.folder))}.yaml."
+        raise SpecError(explain("--out", must, str(path), remedy))
+    if not path.parent.is_dir():
+        must, remedy = "must lie in a folder that is there", "Make it, or name another."
         raise SpecError(explain("--out", must, str(path), remedy))
     other = f"--out {path.stem}_2.yaml"
     if path.exists():

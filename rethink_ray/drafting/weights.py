@@ -159,7 +159,8 @@ def recognise_weights(path: Path, family: Family) -> tuple[StartWeights, bool]:
         init: dict[str, Any] = {"source": "detector", "weights": str(path)}
         if family not in COCO_DETECTORS:
             must = "must hold a classifier for this study"
-            raise SpecError(explain(WEIGHTS_OPTION, must, f"a whole detector, {path.name}"))
+            shown, remedy = f"a whole detector, {path.name}", "Give the file of a classifier."
+            raise SpecError(explain(WEIGHTS_OPTION, must, shown, remedy))
         return StartWeights(name=path.name, backbone="resnet50", init=init), True
     for backbone in _name_networks(path.stem):
         if fits_backbone(backbone, state):

@@ -1,9 +1,12 @@
 """The sentences of ``new``: what it saw, what it proposes, and what the study will tell."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rethink_ray.data.leaks import Leak
+from rethink_ray.data.sources.values import show_path
 from rethink_ray.drafting.contenders import Contenders
 from rethink_ray.drafting.fitting import FittedDesign
 from rethink_ray.drafting.folder import SeenFolder
@@ -44,6 +47,7 @@ def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
     if faults := say_met_faults(keep_largest_regime(facts)):
         sentences.append(("Faults", faults))
     sentences += [("Note", note) for note in seen.notes]
+    sentences += [("Alike", _describe_alike(leak, seen)) for leak in seen.alike]
     if facts.cut is not None:
         absent = " and no ".join(seen.cut)
         sentences.append(("Splits", f"there is no {absent}; {'; '.join(say_cut(facts.cut))}"))
@@ -68,11 +72,30 @@ def _describe_objects(seen: SeenFolder) -> str:
     kind = "with masks" if seen.has_masks else "with boxes"
     kind = f"with {seen.num_keypoints} keypoints" if seen.num_keypoints else kind
     classes = "1 class" if len(named) == 1 else f"{len(named)} classes"
-    smallest, middle, largest = (round(100 * overview.box_share(q)) for q in (0.05, 0.5, 0.95))
+    smallest, middle, largest = (_percent(overview.box_share(q)) for q in (0.05, 0.5, 0.95))
     return (
         f"{overview.num_objects:,} {kind} in {classes}: {listed}. "
         f"Most have a side of {smallest} to {largest} % of the picture's shorter side "
         f"(median {middle} %)"
+    )
+
+
+def _percent(share: float) -> str:
+    """``4`` for 0.042; below 1 % with one digit that is not 0."""
+    return f"{100 * share:.0f}" if share >= 0.01 else f"{100 * share:.1g}"
+
+
+def _describe_alike(leak: Leak, seen: SeenFolder) -> str:
+    """``1 picture of train looks like one of test (train/a.png like test/b.png): ...``."""
+    num, (path, twin) = len(leak.pairs), leak.pairs[0]
+    names = [show_path("/".join(Path(one).parts[-2:])) for one in (path, twin)]
+    pictures = f"1 picture of {leak.split} looks"
+    if num > 1:
+        pictures = f"{num:,} pictures of {leak.split} look"
+    return (
+        f"{pictures} like one of {leak.other} ({'such as ' * (num > 1)}{names[0]} like {names[1]}):"
+        " scores may be too high. Take one of each two away; `rethink-ray data check --json "
+        f"{shlex.quote(str(seen.folder))}` lists all"
     )
 
 
@@ -235,8 +258,9 @@ def comment_keys() -> Mapping[str, str]:
 
 def name_next(path: Path) -> Sentences:
     """The three commands that come next."""
+    file = shlex.quote(str(path))
     return [
-        ("Next", f"rethink-ray plan {path}"),
-        ("", f"rethink-ray run {path}"),
+        ("Next", f"rethink-ray plan {file}"),
+        ("", f"rethink-ray run {file}"),
         ("", f"rethink-ray answer studies/{path.stem}"),
     ]

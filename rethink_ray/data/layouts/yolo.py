@@ -10,7 +10,7 @@ from rethink_ray.data.sources.yolo import YoloSource
 from rethink_ray.data.sources.yolo_config import find_yolo_file, read_yolo_config
 from rethink_ray.spec.errors import DataError
 
-_BOX_LINE = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.ASCII)
+_BOX_LINE = re.compile(r"\d+(\s+-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?){4,}\s*", re.ASCII | re.I)
 YOLO_FORM = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
 
 
@@ -67,7 +67,7 @@ def has_label_lines(tree: FolderTree) -> bool:
         stems = {get_stem(name) for name in tree.list_pictures(folder)}
         for name in tree.list_files(folder, ".txt"):
             if get_stem(name) in stems or "labels" in folder.split("/"):
-                text = tree.path_of(folder, name).read_text(encoding="utf-8", errors="replace")
-                if text.strip():
+                path = tree.path_of(folder, name)
+                if text := path.read_text(encoding="utf-8-sig", errors="replace").strip():
                     return _BOX_LINE.fullmatch(text.splitlines()[0]) is not None
     return False

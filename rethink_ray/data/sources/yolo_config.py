@@ -24,6 +24,7 @@ YOLO_SPLIT_KEYS: Mapping[str, tuple[str, ...]] = {
 LIST_SUFFIX = ".txt"
 FIRST_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
+MEND_YAML = "It reads {train: images/train, val: images/val, names: [cat, dog]}, a key on each line."
 YOLO_LAYOUT = "data.yaml (names, train, val), or classes.txt beside images/ and labels/"
 
 
@@ -129,9 +130,10 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
     try:
         tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(explain(str(path), "must be a YAML file", str(error))) from None
+        raise DataError(explain(str(path), "must be a YAML file", str(error), MEND_YAML)) from None
     if not isinstance(tree, dict):
-        raise DataError(explain(str(path), "must be a mapping of keys to values", tree))
+        must = "must be a mapping of keys to values"
+        raise DataError(explain(str(path), must, tree, MEND_YAML))
     return tree
 
 
@@ -151,7 +153,8 @@ def _read_names(path: Path, tree: Mapping[str, Any]) -> dict[int, str]:
     elif isinstance(stated, dict):
         if not all(_read_count(key) is not None for key in stated):
             must = "must map each class id, a whole number from 0, to a name"
-            raise DataError(explain(f"{path}: names", must, show(stated)))
+            remedy = "For instance names: {0: cat, 1: dog}, or names: [cat, dog]."
+            raise DataError(explain(f"{path}: names", must, show(stated), remedy))
         names = {int(key): str(name) for key, name in stated.items()}
     else:
         names = {number: f"class_{number}" for number in range(count or 0)}
@@ -187,7 +190,8 @@ def _read_keypoint_shape(path: Path, value: Any) -> tuple[int, int] | None:
     sides = [_read_count(side) for side in value] if isinstance(value, list) else []
     if len(sides) != 2 or not sides[0] or sides[1] not in (2, 3):
         must = "must be [number of keypoints, 2 or 3 values of each]"
-        raise DataError(explain(f"{path}: kpt_shape", must, value))
+        remedy = "For instance kpt_shape: [17, 3]; leave it out where objects have none."
+        raise DataError(explain(f"{path}: kpt_shape", must, value, remedy))
     return sides[0], sides[1]
 
 
@@ -245,7 +249,8 @@ def _read_data_file(path: Path) -> YoloConfig:
     folder, names_file = path.parent, find_below(path.parent, stated.get("names", "obj.names"))
     if names_file is None:
         must = "must name the file with the names of the classes"
-        raise DataError(explain(f"{path}: names", must, stated.get("names")))
+        remedy = "Write names = obj.names, and a class on each line of that file."
+        raise DataError(explain(f"{path}: names", must, stated.get("names"), remedy))
     splits = {
         split: _find_entries(folder, [stated[key] for key in keys if key in stated])
         for split, keys in YOLO_SPLIT_KEYS.items()
@@ -277,7 +282,8 @@ def _read_lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(explain(str(path), "must be a text file in UTF-8", str(error))) from None
+        must, remedy = "must be a text file in UTF-8", "Save it as UTF-8, or copy it again."
+        raise DataError(explain(str(path), must, str(error), remedy)) from None
     return [line for line in lines if line.strip()]
 
 
