@@ -8,6 +8,7 @@ from rethink_ray.protocol.remaining import CellProgress, StudyProgress
 from rethink_ray.records.run_progress import HoursRange, JobProgress, RunProgress
 from rethink_ray.spec.batches import count_passes, images_by_kind
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.number_text import say_number
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, lengths_of
 from rethink_ray.spec.study import Study
 
@@ -74,7 +75,7 @@ def _describe_passes(study: Study, facts: DataFacts, cell: Cell) -> str:
     parts: list[str] = []
     for length in lengths_of(study, cell):
         updates = recipe.schedule.steps(length)
-        passes = f"{count_passes(recipe, updates, num_images):.3g}"
+        passes = say_number(count_passes(recipe, updates, num_images))
         if not parts:
             parts.append(f"{length:g}x = {updates:,} updates = {passes} passes")
         else:

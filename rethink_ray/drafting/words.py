@@ -18,6 +18,7 @@ from rethink_ray.search.noise_prior import NOISE_SOURCE
 from rethink_ray.search.paces import MeasuredPaces, pace_of
 from rethink_ray.spec.facts import DataFacts, say_cut
 from rethink_ray.spec.met_faults import say_met_faults
+from rethink_ray.spec.number_text import say_number
 
 Sentences = Sequence[tuple[str, str]]
 """A label, and what it says."""
@@ -81,8 +82,8 @@ def _describe_objects(seen: SeenFolder) -> str:
 
 
 def _percent(share: float) -> str:
-    """``4`` for 0.042; below 1 % with one digit that is not 0."""
-    return f"{100 * share:.0f}" if share >= 0.01 else f"{100 * share:.1g}"
+    """``4`` for 0.042, and ``0.4`` for 0.0042."""
+    return say_number(100 * share, 1)
 
 
 def _describe_alike(leak: Leak, seen: SeenFolder) -> str:
@@ -180,7 +181,7 @@ def _describe_machine(
     for arm in design.arms:
         pace = pace_of(measured.arms, "", arm)
         assert pace is not None, "every arm has a pace"
-        by_pace.setdefault(f"{pace.seconds_per_update:.2g} s", []).append(arm)
+        by_pace.setdefault(f"{say_number(pace.seconds_per_update, 2)} s", []).append(arm)
     paces = ", ".join(f"{seconds} ({', '.join(arms)})" for seconds, arms in by_pace.items())
     jobs = "one trial" if machine.slots == 1 else f"{machine.slots} trials"
     return f"{machine.in_words}, {jobs} at a time; an update of {batch_size} pictures takes {paces}"
@@ -190,7 +191,7 @@ def _describe_hours(fitted: FittedDesign, request: DesignRequest) -> str:
     hours = fitted.hours
     unit, factor = ("h", 1.0) if request.hours >= 2.0 else ("min", 60.0)
     parts = (hours.expected, hours.low, hours.high, request.hours)
-    numbers = [f"{x * factor:.0f}" if x * factor >= 10 else f"{x * factor:.2g}" for x in parts]
+    numbers = [say_number(x * factor, 2) for x in parts]
     looks = ", and on how soon its comparisons are decided" if fitted.design.stops_early else ""
     return (
         "about {} ({} to {}) of the {} {unit} given: it depends on how many configurations turn "
