@@ -249,7 +249,12 @@ def export(
 
     Each cell and length has one YAML; rethink-ray train repeats its number.
     """
-    from rethink_ray.commands.exporting import export_final, export_one_run, export_study
+    from rethink_ray.commands.exporting import (
+        export_final,
+        export_one_run,
+        export_one_trial,
+        export_study,
+    )
     from rethink_ray.commands.models import read_formats
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.card import holds_model
@@ -260,10 +265,8 @@ def export(
         return
     study = StudyDirectory.open(directory)
     if trial is not None:
-        from rethink_ray.analysis.one_trial import export_trial
-
-        for path in export_trial(study, trial, out or study.best_dir):
-            print(path)
+        is_alone = not (weights or final or formats or size)
+        export_one_trial(study, trial, out or study.best_dir, is_alone=is_alone)
     elif final:
         export_final(study, out or study.best_dir, read_formats(formats or [], size))
     else:
