@@ -149,7 +149,8 @@ def data_lines(recognised: "RecognisedData | None") -> Iterator[str]:
     if recognised is None:
         return
     yield "\nin a study file:\n"
-    yield yaml.safe_dump({"data": suggest_section(recognised)}, sort_keys=False).rstrip()
+    section = {"data": suggest_section(recognised)}
+    yield yaml.safe_dump(section, sort_keys=False, allow_unicode=True).rstrip()
 
 
 def suggest_section(recognised: "RecognisedData") -> dict[str, Any]:

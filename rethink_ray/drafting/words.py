@@ -67,7 +67,7 @@ def keep_largest_regime(facts: DataFacts) -> DataFacts:
 
 def _describe_objects(seen: SeenFolder) -> str:
     overview = seen.overview
-    named = [f"{name} {num:,}" for name, num in overview.classes.items()]
+    named = [f"{_quote_number(name)} {num:,}" for name, num in overview.classes.items()]
     left = len(named) - MOST_CLASSES_NAMED
     listed = ", ".join(named[:MOST_CLASSES_NAMED]) + (f" and {left} more" if left > 0 else "")
     kind = "with masks" if seen.has_masks else "with boxes"
@@ -79,6 +79,11 @@ def _describe_objects(seen: SeenFolder) -> str:
         f"Most have a side of {smallest} to {largest} % of the picture's shorter side "
         f"(median {middle} %)"
     )
+
+
+def _quote_number(name: str) -> str:
+    """A class's name, in quotes if it would read as a number."""
+    return name if any(map(str.isalpha, name)) else f"'{name}'"
 
 
 def _percent(share: float) -> str:

@@ -135,3 +135,30 @@ def test_a_text_in_metadata_may_hold_a_line_separator(tmp_path: Path) -> None:
     line = json.dumps({"file_name": "a.png", "objects": objects}, ensure_ascii=False)
     (tmp_path / "metadata.jsonl").write_text(line + "\n", encoding="utf-8")
     assert _open(tmp_path).categories == ("cat\u2028tabby",)
+
+
+def test_the_data_yaml_that_is_missing_is_suggested_with_the_folders_splits(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"train2017/a": MIDDLE, "val2017/b": MIDDLE}, data_yaml="")
+    with pytest.raises(DataError) as refused:
+        recognise_folder(tmp_path)
+    assert refused.value.remedy == (
+        "Write data.yaml: {train: images/train2017, val: images/val2017, names: [cat, dog]}, in "
+        "the order of class ids."
+    )
+
+
+def test_a_data_yaml_that_is_no_yaml_is_named_with_its_line(tmp_path: Path) -> None:
+    write_yolo(tmp_path, {"train/a": None}, data_yaml="train: images\nnames: [cat\n")
+    with pytest.raises(DataError, match=r"(?s)data\.yaml: must be a YAML.*line 3") as refused:
+        recognise_folder(tmp_path)
+    assert refused.value.remedy.startswith("It reads {train: ")
+
+
+def test_a_coco_file_that_was_cut_is_named(tmp_path: Path) -> None:
+    text = json.dumps(CAT)
+    (tmp_path / "labels.json").write_text(text[: text.index('"categories"')])
+    with pytest.raises(DataError) as refused:
+        recognise_folder(tmp_path)
+    assert refused.value.remedy.startswith(
+        "labels.json begins as COCO's files do, but has no categories."
+    )

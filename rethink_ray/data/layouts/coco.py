@@ -90,6 +90,22 @@ def _is_coco(path: Path) -> bool:
     return len(keys) == 3 if is_whole else bool(keys)
 
 
+def find_partial(tree: FolderTree) -> str:
+    """Returns a clause about a JSON file with pictures or objects that is no whole COCO file.
+
+    Empty if there is none.
+    """
+    for folder in tree.list_folders(".json"):
+        for name in tree.list_files(folder, ".json"):
+            with tree.path_of(folder, name).open("rb") as file:
+                begin = file.read(JSON_PEEK_BYTES)
+            keys = {key.decode() for key in _KEY.findall(begin)}
+            if _FIRST_KEY.match(begin) and keys - {"categories"}:
+                missing = " and no ".join(sorted({"images", "annotations", "categories"} - keys))
+                return f"{_join(folder, name)} begins as COCO's files do, but has no {missing}"
+    return ""
+
+
 def _assign_splits(tree: FolderTree, files: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     """Returns split -> folder and name of its file; a single file is train."""
     main = [file for file in files if not file[1].startswith(OTHER_COCO_FILES)]

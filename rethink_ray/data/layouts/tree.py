@@ -92,10 +92,10 @@ def _walk(root: Path, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, li
     nothing are left out.
     """
     names, inner = [], []
-    with suppress(PermissionError) if folder.parts else nullcontext():
-        with os.scandir(root / folder) as entries:
-            for entry in filter(_is_shown, entries):
-                (inner if entry.is_dir() else names).append(entry.name)
+    passed_over = suppress(PermissionError) if folder.parts else nullcontext()
+    with passed_over, os.scandir(root / folder) as entries:
+        for entry in filter(_is_shown, entries):
+            (inner if entry.is_dir() else names).append(entry.name)
     yield folder, names
     if len(folder.parts) < MOST_LEVELS:
         for name in sorted(inner):

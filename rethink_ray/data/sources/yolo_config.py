@@ -24,7 +24,9 @@ YOLO_SPLIT_KEYS: Mapping[str, tuple[str, ...]] = {
 LIST_SUFFIX = ".txt"
 FIRST_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
-MEND_YAML = "It reads {train: images/train, val: images/val, names: [cat, dog]}, a key on each line."
+MEND_YAML = (
+    "It reads {train: images/train, val: images/val, names: [cat, dog]}, a key a line."
+)
 YOLO_LAYOUT = "data.yaml (names, train, val), or classes.txt beside images/ and labels/"
 
 
@@ -78,7 +80,7 @@ def is_yolo_yaml(path: Path) -> bool:
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         return False
     try:
-        tree = _parse_yaml(path)
+        tree = parse_yaml(path)
     except DataError:
         return False
     splits = {key for keys in YOLO_SPLIT_KEYS.values() for key in keys} | {"path"}
@@ -104,7 +106,7 @@ def read_yolo_config(root: Path) -> YoloConfig:
 
 
 def _read_yaml(path: Path) -> YoloConfig:
-    tree = _parse_yaml(path)
+    tree = parse_yaml(path)
     stated = {
         split: _as_list(next((tree[key] for key in keys if tree.get(key)), []))
         for split, keys in YOLO_SPLIT_KEYS.items()
@@ -122,10 +124,13 @@ def _read_yaml(path: Path) -> YoloConfig:
     )
 
 
-def _parse_yaml(path: Path) -> dict[str, Any]:
+def parse_yaml(path: Path) -> dict[str, Any]:
     """Returns the mapping in a file; every value stays the text that the file has.
 
     So a class may be called ``yes``, ``007`` or ``1e3``.
+
+    Raises:
+        DataError: it is no YAML, or no mapping.
     """
     try:
         tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
