@@ -1,4 +1,4 @@
-"""What the end of a run prints: how it ended, what to train with, and the next command to type."""
+"""Lines at the end of a run: its outcome, the answer, the report, and the next command to type."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -20,7 +20,7 @@ def final_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterato
 
 
 def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
-    """How a run ended, why, and the next command to type."""
+    """The outcome of a run with its reason, and the next command to type."""
     from rethink_ray.commands.status import incomplete_lines, local_root, quote_address
     from rethink_ray.records.failures import failure_lines
 
@@ -56,7 +56,7 @@ def _describe_cut(hours: float, seconds: float) -> str:
 
 
 def cut_lines(directory: "StudyDirectory") -> Iterator[str]:
-    """What more hours would bring: the cells that are missing, and when each would be ready."""
+    """The cells that are missing, and the hours after which each would be ready."""
     from rethink_ray.commands.hours import missing_lines
     from rethink_ray.commands.more_hours import more_hours_lines
     from rethink_ray.protocol.remaining import progress_of
@@ -68,7 +68,7 @@ def cut_lines(directory: "StudyDirectory") -> Iterator[str]:
 
 
 def closing_lines(directory: "StudyDirectory") -> Iterator[str]:
-    """What to train with, and the next commands to type.
+    """The answer of the study, and the next commands to type.
 
     The records are whole, so an error here does not make the run a failure.
     """

@@ -1,4 +1,4 @@
-"""What ``export`` prints: files of a study, models in the formats asked for, one final model."""
+"""Carries out ``export``: files of a study, models in the formats asked for, one final model."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -15,7 +15,7 @@ from rethink_ray.spec.load import validate
 from rethink_ray.spec.regime import DataSpec
 
 CUT_SHARE = "20%"
-"""What a split gets that is cut from train."""
+"""The share of the pictures that a split gets if it is cut from train."""
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
 STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MASKED_SHARE = 0.9

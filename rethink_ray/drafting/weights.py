@@ -51,11 +51,11 @@ class MissingWeights:
 
     name: str
     command: str
-    """What brings them here."""
+    """The command that downloads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundWeights:
+class AvailableWeights:
     """The weights that arms can start from, and those that are not here."""
 
     classifier: StartWeights | None
@@ -65,7 +65,7 @@ class FoundWeights:
     missing_detectors: tuple[MissingWeights, ...] = ()
 
 
-def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> FoundWeights:
+def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> AvailableWeights:
     """The weights for a detector of this family; a file comes before the caches.
 
     Args:
@@ -95,7 +95,7 @@ def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> Fo
     if detector is None and not is_small:
         detector, lacking = _find_detector(family)
         missing["missing_detectors"] = tuple(lacking)
-    return FoundWeights(classifier=classifier, detector=detector, **missing)
+    return AvailableWeights(classifier=classifier, detector=detector, **missing)
 
 
 def _find_first(

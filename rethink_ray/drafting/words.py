@@ -11,7 +11,7 @@ from rethink_ray.drafting.contenders import Contenders
 from rethink_ray.drafting.fitting import FittedDesign
 from rethink_ray.drafting.folder import SeenFolder
 from rethink_ray.drafting.machine import Machine
-from rethink_ray.drafting.weights import FoundWeights
+from rethink_ray.drafting.weights import AvailableWeights
 from rethink_ray.judge.wording import metric_name
 from rethink_ray.search.design import REGIME_NAMES, Design, DesignRequest, list_left_out
 from rethink_ray.search.noise_prior import NOISE_SOURCE
@@ -36,7 +36,7 @@ ARM_WORDS = {
 
 
 def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
-    """What was seen in the folder, with the faults of its data and the splits that are cut."""
+    """The folder's pictures and objects, the faults of its data, and the splits that are cut."""
     overview = seen.overview
     shorter, longer = overview.picture_px
     counts = ", ".join(f"{split} {num:,}" for split, num in overview.num_images.items())
@@ -105,10 +105,10 @@ def _describe_alike(leak: Leak, seen: SeenFolder) -> str:
     )
 
 
-def describe_starts(contenders: Contenders, weights: FoundWeights) -> Sentences:
+def describe_starts(contenders: Contenders, weights: AvailableWeights) -> Sentences:
     """The weights that are here, and those that are not."""
-    here = [one.name for one in (weights.classifier, weights.detector) if one is not None]
-    sentences = [("Weights", ", ".join(here) or "none on this machine")]
+    names = [one.name for one in (weights.classifier, weights.detector) if one is not None]
+    sentences = [("Weights", ", ".join(names) or "none on this machine")]
     for arms, why in _group_absent(contenders):
         sentences.append(("No arm", f"{arms}: {why}"))
     missing = (*weights.missing_classifiers[:1], *weights.missing_detectors)
@@ -161,13 +161,13 @@ def describe_design(
     seen: SeenFolder,
     fitted: FittedDesign,
     request: DesignRequest,
-    timed: tuple[MeasuredPaces, Machine],
+    measured_on: tuple[MeasuredPaces, Machine],
 ) -> Sentences:
-    """What the study takes, what it will tell, and what was left out.
+    """The arms and hours of the study, the differences that it will tell, and its omissions.
 
-    ``timed``: the paces, and the machine that they are for.
+    ``measured_on``: the paces, and the machine that they are for.
     """
-    design, (measured, machine) = fitted.design, timed
+    design, (measured, machine) = fitted.design, measured_on
     left_out = "; ".join(list_left_out(request, design))
     return [
         ("Arms", "; ".join(f"{name}: {ARM_WORDS[name]}" for name in design.arms)),
@@ -248,7 +248,7 @@ def describe_sides(contenders: Contenders) -> tuple[str, str]:
 
 
 def comment_keys() -> Mapping[str, str]:
-    """What stands behind the keys of the file."""
+    """Dotted path of a key -> the comment behind it in the file."""
     return {
         "data.select_on": "the search looks here",
         "data.report_on": "the answer rests on this: no training and no search sees it",

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -92,8 +92,9 @@ def _walk(root: Path, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, li
     nothing are left out.
     """
     names, inner = [], []
-    passed_over = suppress(PermissionError) if folder.parts else nullcontext()
-    with passed_over, os.scandir(root / folder) as entries:
+    is_root = not folder.parts
+    guard: AbstractContextManager[None] = nullcontext() if is_root else suppress(PermissionError)
+    with guard, os.scandir(root / folder) as entries:
         for entry in filter(_is_shown, entries):
             (inner if entry.is_dir() else names).append(entry.name)
     yield folder, names
