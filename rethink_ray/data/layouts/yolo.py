@@ -12,7 +12,7 @@ from rethink_ray.data.sources.yolo_config import (
     FIRST_YAML_NAMES,
     YOLO_SPLIT_KEYS,
     find_yolo_file,
-    parse_yaml,
+    read_yolo_yaml,
     read_yolo_config,
 )
 from rethink_ray.spec.errors import DataError
@@ -73,7 +73,7 @@ def find_damaged_yaml(root: Path) -> DataError | None:
     for path in (root / name for name in FIRST_YAML_NAMES):
         if path.is_file():
             try:
-                parse_yaml(path)
+                read_yolo_yaml(path)
             except DataError as error:
                 return error
     return None

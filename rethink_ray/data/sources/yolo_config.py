@@ -80,7 +80,7 @@ def is_yolo_yaml(path: Path) -> bool:
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         return False
     try:
-        tree = parse_yaml(path)
+        tree = read_yolo_yaml(path)
     except DataError:
         return False
     splits = {key for keys in YOLO_SPLIT_KEYS.values() for key in keys} | {"path"}
@@ -106,7 +106,7 @@ def read_yolo_config(root: Path) -> YoloConfig:
 
 
 def _read_yaml(path: Path) -> YoloConfig:
-    tree = parse_yaml(path)
+    tree = read_yolo_yaml(path)
     stated = {
         split: _as_list(next((tree[key] for key in keys if tree.get(key)), []))
         for split, keys in YOLO_SPLIT_KEYS.items()
@@ -124,7 +124,7 @@ def _read_yaml(path: Path) -> YoloConfig:
     )
 
 
-def parse_yaml(path: Path) -> dict[str, Any]:
+def read_yolo_yaml(path: Path) -> dict[str, Any]:
     """Returns the mapping in a file; every value stays the text that the file has.
 
     So a class may be called ``yes``, ``007`` or ``1e3``.
