@@ -45,7 +45,7 @@ def recognise_folder(folder: Path) -> RecognisedData:
     inner = _find_single_folder(tree)
     all_formats = [recognise(tree) for recognise in RECOGNISERS.values()]
     formats = [recognised for recognised in all_formats if recognised is not None]
-    if not formats and inner is not None:
+    if not formats and inner is not None and yolo.find_damaged_yaml(folder) is None:
         return recognise_folder(inner)
     if not formats:
         raise _unknown_format_error(tree)
