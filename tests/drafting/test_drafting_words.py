@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 
+import yaml
 from PIL import ImageEnhance, ImageOps
 
 from rethink_ray.drafting.folder import look_at_folder
+from rethink_ray.drafting.study_text import write_text
 from rethink_ray.drafting.words import describe_pictures, keep_largest_regime, name_next
 from rethink_ray.spec.fault_kinds import FaultShare
 from rethink_ray.spec.met_faults import say_met_faults
@@ -54,3 +56,10 @@ def test_the_next_commands_can_be_pasted_where_a_folder_has_a_blank() -> None:
     assert plan == "rethink-ray plan 'my photos/cats.yaml'"
     assert run == "rethink-ray run 'my photos/cats.yaml'"
     assert answer == "rethink-ray answer studies/cats"
+
+
+def test_a_class_with_a_line_separator_in_its_name_stays_inside_the_comment() -> None:
+    header = [("Objects", "3 with boxes in 1 class: cat\u2028tabby: [\x07 3")]
+    text = write_text({"study": "cats"}, header, {})
+    assert yaml.safe_load(text) == {"study": "cats"}
+    assert "cat tabby: [" in text
