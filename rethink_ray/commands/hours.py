@@ -88,7 +88,7 @@ def eta_line(seen: RunProgress, now: float) -> str | None:
     """When a running study is expected to be done; None where no pace is known yet."""
     if seen.left is None:
         return None
-    passed = (now - seen.left_at) / 3600
+    passed = max(0.0, now - seen.left_at) / 3600  # a clock may be set back
     left = HoursRange(
         low=max(0.0, seen.left.low - passed),
         expected=max(0.0, seen.left.expected - passed),
