@@ -91,7 +91,7 @@ def _walk(root: Path, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, li
     A folder inside that may not be entered counts as empty, as ``lost+found`` of a disk. Links to
     nothing are left out.
     """
-    names, inner = [], []
+    names, inner = list[str](), list[str]()
     is_root = not folder.parts
     guard: AbstractContextManager[None] = nullcontext() if is_root else suppress(PermissionError)
     with guard, os.scandir(root / folder) as entries:
