@@ -24,9 +24,7 @@ YOLO_SPLIT_KEYS: Mapping[str, tuple[str, ...]] = {
 LIST_SUFFIX = ".txt"
 FIRST_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
-MEND_YAML = (
-    "It reads {train: images/train, val: images/val, names: [cat, dog]}, a key a line."
-)
+MEND_YAML = "It reads {train: images/train, val: images/val, names: [cat, dog]}, a key a line."
 YOLO_LAYOUT = "data.yaml (names, train, val), or classes.txt beside images/ and labels/"
 
 
