@@ -1,6 +1,7 @@
 """A study from Python: write it, plan it, run it, read its tables and findings."""
 
 import json
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
     from rethink_ray.search.plan import Plan
     from rethink_ray.training.model_files import TrainedModel
 
+_log = logging.getLogger(__name__)
+
 Status = Literal["done", "incomplete", "stopped"]
 
 
@@ -64,6 +67,8 @@ class StudyResults:
     """One row per asset that trials start from."""
     findings: Findings
     """Every claim with its estimate, interval, verdict and caveats."""
+    report: Path | None = None
+    """The report's page on this machine, as it was written last; None: there is none yet."""
 
     @property
     def answer(self) -> Answer:
@@ -198,8 +203,12 @@ def run(
     address: str | None = None,
     slots: int | None = None,
     hours: float | None = None,
+    report: bool = True,
 ) -> StudyResults:
     """Runs a study, or continues it, as far as it can; returns its tables and findings.
+
+    A run that ends its study, or that its hours cut, writes the report as the command does. A
+    study of which nothing is left to run is only read.
 
     Args:
         study: a study file, the name of one that ships, or its tree of keys and values.
@@ -207,6 +216,7 @@ def run(
         address: of a running Ray cluster; None starts Ray on this machine and stops it again.
         slots: trials at a time on this machine; None = all cores.
         hours: end after so many hours, though the study may not be done; a later call goes on.
+        report: false to leave the report unwritten.
 
     Returns:
         The results; ``status`` says whether the study is done.
@@ -230,7 +240,10 @@ def run(
     given = _study_input(study)
     where = out or f"studies/{given.study.study}"
     directory = start_or_continue(where, given)
+    has_jobs = not progress_of(directory.study, directory.load_state()).complete
     outcome = run_study(directory, address=address, slots=slots, limit=limit)
+    if report and has_jobs and outcome.is_report_due:
+        _write_report(directory, where)
     return _read_results(directory, where, outcome.status)
 
 
@@ -303,13 +316,26 @@ def _study_input(
     return StudyInput(study=checked, yaml_text=text, facts=facts)
 
 
+def _write_report(directory: StudyDirectory, where: str) -> None:
+    """The report is there; an error here is logged, because the records are whole without it."""
+    from rethink_ray.reporting import report_study
+
+    try:
+        missing = report_study(directory, where).missing_sections
+    except Exception as error:
+        _log.warning("the report of %s is not written: %r; the records are whole", where, error)
+        return
+    for section in missing:
+        _log.warning("the report of %s: %s", where, section.sentence)
+
+
 def _as_json(value: object) -> object:
     """A value that JSON has no type for: a path, or a mapping that is no ``dict``."""
     return dict(value) if isinstance(value, Mapping) else str(value)
 
 
 def _read_results(directory: StudyDirectory, where: Path | str, status: Status) -> StudyResults:
-    tables = read_tables(directory)
+    tables, page = read_tables(directory), directory.report_page
     return StudyResults(
         where=str(where),
         status=status,
@@ -317,4 +343,5 @@ def _read_results(directory: StudyDirectory, where: Path | str, status: Status) 
         rungs=tables.rungs,
         assets=tables.assets,
         findings=derive_findings(tables),
+        report=page if page.is_file() else None,
     )

@@ -62,8 +62,9 @@ def test_a_folder_without_a_study_and_a_tree_that_is_none_have_their_sentence(
     assert not (tmp_path / "x").exists()
 
 
-def test_a_tree_may_hold_paths_tuples_and_read_only_mappings(tmp_path: Path) -> None:
-    tree: dict[str, Any] = {
+def _tree(tmp_path: Path) -> dict[str, Any]:
+    """A study of one cell, as somebody types it in Python."""
+    return {
         "study": "from-python",
         "data": {
             "dataset": "shapes",
@@ -77,6 +78,21 @@ def test_a_tree_may_hold_paths_tuples_and_read_only_mappings(tmp_path: Path) -> 
         "schedule": {"unit": 50, "lengths": (1, 2), "warmup": 5},
         "budget": {"trials": 2, "replicates": 1},
     }
+
+
+def test_a_run_that_its_hours_cut_leaves_a_report_unless_told_not_to(tmp_path: Path) -> None:
+    tree, where = _tree(tmp_path), str(tmp_path / "s")
+    too_short = 1e-6  # over before a slot has started
+    results = rethink_ray.run(tree, where, hours=too_short, report=False)
+    assert (results.status, results.report) == ("stopped", None)
+    results = rethink_ray.run(tree, where, hours=too_short)
+    assert results.report == tmp_path / "s" / "report" / "report.html"
+    assert "The study is unfinished: " in results.report.read_text()
+    assert rethink_ray.read_study(where).report == results.report
+
+
+def test_a_tree_may_hold_paths_tuples_and_read_only_mappings(tmp_path: Path) -> None:
+    tree = _tree(tmp_path)
     plain = {**tree, "data": {**tree["data"], "root": str(tmp_path / "pictures")}}
     planned = rethink_ray.plan(MappingProxyType(tree))
     assert planned == rethink_ray.plan(plain)

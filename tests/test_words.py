@@ -44,3 +44,23 @@ def test_every_subject_is_a_noun() -> None:
         if WITHOUT_A_NOUN.search(line)
     ]
     assert not lines, "\n".join(lines)
+
+
+def refusals_in(tree: ast.Module) -> Iterator[ast.Call]:
+    """Every message of an error, as ``explain`` and ``Explanation.of`` put it together."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in ("explain", "Explanation.of"):
+            yield node
+
+
+def test_every_refusal_of_a_users_folder_says_what_to_do() -> None:
+    """Where, what must hold, what came, and the remedy: the fourth part."""
+    rooms = ("drafting", "data/layouts", "data/sources")
+    silent = [
+        f"{path.relative_to(PACKAGE)}:{call.lineno}"
+        for room in rooms
+        for path in sorted((PACKAGE / room).glob("*.py"))
+        for call in refusals_in(ast.parse(path.read_text()))
+        if len(call.args) < 4 and "remedy" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert not silent, "\n".join(silent)

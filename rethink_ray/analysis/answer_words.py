@@ -18,6 +18,7 @@ from rethink_ray.judge.wording import (
     unit_name,
     value_text,
 )
+from rethink_ray.spec.number_text import say_number
 from rethink_ray.spec.study import Study
 
 
@@ -45,7 +46,7 @@ def say_regime(study: Study, answer: RegimeAnswer, *, varies: bool) -> tuple[str
 
 def _say_run(chosen: Recommendation) -> str:
     """``pretrained at 6x (360 updates, 14.4 passes over the images), optimizer.lr 0.02``."""
-    passes = f", {chosen.passes:.3g} passes over the images" if chosen.passes else ""
+    passes = f", {say_number(chosen.passes)} passes over the images" if chosen.passes else ""
     values = {"optimizer.lr": chosen.rate, **chosen.params}
     tuned = ", ".join(f"{path} {value_text(value)}" for path, value in values.items())
     return f"{chosen.arm} at {times(chosen.length)} ({chosen.updates} updates{passes}), {tuned}"
@@ -165,7 +166,7 @@ def say_looks(
 def say_hours(study: Study, hours: float) -> str:
     """``about 2.1 slot-hours``, in the unit that reads well."""
     unit, factor = time_unit(study, hours)
-    return f"about {hours * factor:.2g} {unit}"
+    return f"about {say_number(hours * factor, 2)} {unit}"
 
 
 def _say_left_out(answer: RegimeAnswer) -> Iterator[str]:

@@ -86,6 +86,12 @@ class StudyOutcome:
     """The hours that this run was given, if they ended before the study did."""
     seconds: float = 0.0
 
+    @property
+    def is_report_due(self) -> bool:
+        """Whether the run leaves a report: every cell ran to its end, or the hours ended first."""
+        is_cut = self.status == "stopped" and self.hours is not None
+        return self.status == "done" or bool(self.empty) or is_cut
+
 
 def run_study(
     directory: StudyDirectory,

@@ -1,4 +1,4 @@
-"""What ``data check`` says about splits that are cut from train, or could be."""
+"""Lines of ``data check`` about splits that are cut from train, or could be."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,9 @@ def suggest_cut(recognised: "RecognisedData") -> dict[str, Any]:
 
 
 def grouping_lines(data: "DataSpec", recognised: "RecognisedData | None" = None) -> Iterator[str]:
-    """What ``data.split`` did, and the largest groups that it kept together; none without it.
+    """The sizes of the splits that ``data.split`` cuts, and its largest groups; none without it.
 
-    Of a folder of train alone (``recognised``): what the suggested cut would do.
+    Of a folder of train alone (``recognised``) they are those of the suggested cut.
     """
     from rethink_ray.data.cut_splits import open_cut
     from rethink_ray.spec.errors import DataError

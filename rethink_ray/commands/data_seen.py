@@ -1,4 +1,4 @@
-"""What ``data check`` saw, as one JSON document."""
+"""The findings of ``data check`` as one JSON document."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -62,7 +62,7 @@ def _count_classes(data: "DataSpec") -> dict[str, dict[str, int]]:
 
 
 def _describe_cut(data: "DataSpec") -> dict[str, Any] | None:
-    """What ``data.split`` did; None without it, or if it is refused."""
+    """The facts of the cut by ``data.split``; None without it, or if it is refused."""
     from rethink_ray.data.cut_splits import open_cut
     from rethink_ray.spec.errors import DataError
 

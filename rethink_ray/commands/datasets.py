@@ -3,6 +3,7 @@
 import itertools
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -148,7 +149,8 @@ def data_lines(recognised: "RecognisedData | None") -> Iterator[str]:
     if recognised is None:
         return
     yield "\nin a study file:\n"
-    yield yaml.safe_dump({"data": suggest_section(recognised)}, sort_keys=False).rstrip()
+    section = {"data": suggest_section(recognised)}
+    yield yaml.safe_dump(section, sort_keys=False, allow_unicode=True).rstrip()
 
 
 def suggest_section(recognised: "RecognisedData") -> dict[str, Any]:
@@ -292,7 +294,7 @@ def import_labels(
         print(f"left out: {converted.num_ignored} regions DontCare, which are no objects")
     if converted.num_missing:
         print(f"missing: {converted.num_missing} pictures that the labels name")
-    print(f"next: rethink-ray data check {out}")
+    print(f"next: rethink-ray data check {shlex.quote(str(out))}")
 
 
 def load_data_and_regimes(

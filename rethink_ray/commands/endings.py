@@ -1,7 +1,6 @@
-"""What the end of a run prints: how it ended, what to train with, and the next command to type."""
+"""Lines at the end of a run: its outcome, the answer, the report, and the next command to type."""
 
 from collections.abc import Iterator
-from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,16 +14,13 @@ UNUSED_FROM = 0.8
 def final_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
     """All that the end of a run prints; a run that is over, or that was cut, has its report."""
     yield from end_lines(directory, outcome)
-    is_cut = outcome.status == "stopped" and outcome.hours is not None
-    if (
-        outcome.status == "done" or outcome.empty or is_cut
-    ):  # every cell ran to its end, or hours did
+    if outcome.is_report_due:
         yield from closing_lines(directory)
         yield from report_lines(directory)
 
 
 def end_lines(directory: "StudyDirectory", outcome: "StudyOutcome") -> Iterator[str]:
-    """How a run ended, why, and the next command to type."""
+    """The outcome of a run with its reason, and the next command to type."""
     from rethink_ray.commands.status import incomplete_lines, local_root, quote_address
     from rethink_ray.records.failures import failure_lines
 
@@ -60,7 +56,7 @@ def _describe_cut(hours: float, seconds: float) -> str:
 
 
 def cut_lines(directory: "StudyDirectory") -> Iterator[str]:
-    """What more hours would bring: the cells that are missing, and when each would be ready."""
+    """The cells that are missing, and the hours after which each would be ready."""
     from rethink_ray.commands.hours import missing_lines
     from rethink_ray.commands.more_hours import more_hours_lines
     from rethink_ray.protocol.remaining import progress_of
@@ -72,7 +68,7 @@ def cut_lines(directory: "StudyDirectory") -> Iterator[str]:
 
 
 def closing_lines(directory: "StudyDirectory") -> Iterator[str]:
-    """What to train with, and the next commands to type.
+    """The answer of the study, and the next commands to type.
 
     The records are whole, so an error here does not make the run a failure.
     """
@@ -96,15 +92,13 @@ def report_lines(directory: "StudyDirectory") -> Iterator[str]:
 
     The records are whole, so an error here does not make the run a failure.
     """
-    from rethink_ray.analysis.show.report import build_report
-    from rethink_ray.commands.report_images import load_report_images
     from rethink_ray.commands.status import local_root, quote_address
+    from rethink_ray.reporting import report_study
 
     root = quote_address(directory)
     try:
         where = directory.address if directory.copy else str(local_root(directory))
-        load_images = partial(load_report_images, directory.study, directory.facts)
-        report = build_report(directory, where, load_images)
+        report = report_study(directory, where)
     except Exception as error:
         yield f"report: not written ({error!r}). The records are whole: rethink-ray report {root}"
         return

@@ -1,9 +1,10 @@
-"""What ``export`` prints: files of a study, models in the formats asked for, one final model."""
+"""Carries out ``export``: files of a study, models in the formats asked for, one final model."""
 
 from dataclasses import replace
 from pathlib import Path
 
 from rethink_ray.analysis.export import export_best
+from rethink_ray.analysis.one_trial import export_trial
 from rethink_ray.commands.models import (
     FORMATS,
     ExportFormats,
@@ -56,6 +57,21 @@ def export_one_run(run: Path, out: Path | None, formats: ExportFormats, *, is_fi
         raise SpecError(explain(f"export {run}", must, shown, remedy))
     for line in export_run(run, out, formats):
         print(line)
+
+
+def export_one_trial(study: StudyDirectory, trial_id: str, out: Path, *, is_alone: bool) -> None:
+    """A file for each length of one trial is in ``out``. ``is_alone``: no model is asked for.
+
+    Raises:
+        SpecError: a model is asked for.
+        RecordError: the study has no such trial, or it finished nothing.
+    """
+    if not is_alone:
+        must = "must come without --weights, --format, --size and --final"
+        remedy = "Train the trial's file with rethink-ray train, then export that folder."
+        raise SpecError(explain("export --trial", must, "one of them", remedy))
+    for path in export_trial(study, trial_id, out):
+        print(path)
 
 
 def export_final(study: StudyDirectory, out: Path, formats: ExportFormats) -> None:

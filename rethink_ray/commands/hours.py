@@ -8,6 +8,7 @@ from rethink_ray.protocol.remaining import CellProgress, StudyProgress
 from rethink_ray.records.run_progress import HoursRange, JobProgress, RunProgress
 from rethink_ray.spec.batches import count_passes, images_by_kind
 from rethink_ray.spec.facts import DataFacts
+from rethink_ray.spec.number_text import say_number
 from rethink_ray.spec.resolve import Cell, base_recipe, cells_of, lengths_of
 from rethink_ray.spec.study import Study
 
@@ -74,7 +75,7 @@ def _describe_passes(study: Study, facts: DataFacts, cell: Cell) -> str:
     parts: list[str] = []
     for length in lengths_of(study, cell):
         updates = recipe.schedule.steps(length)
-        passes = f"{count_passes(recipe, updates, num_images):.3g}"
+        passes = say_number(count_passes(recipe, updates, num_images))
         if not parts:
             parts.append(f"{length:g}x = {updates:,} updates = {passes} passes")
         else:
@@ -87,7 +88,7 @@ def eta_line(seen: RunProgress, now: float) -> str | None:
     """When a running study is expected to be done; None where no pace is known yet."""
     if seen.left is None:
         return None
-    passed = (now - seen.left_at) / 3600
+    passed = max(0.0, now - seen.left_at) / 3600  # a clock may be set back
     left = HoursRange(
         low=max(0.0, seen.left.low - passed),
         expected=max(0.0, seen.left.expected - passed),

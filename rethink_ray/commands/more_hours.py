@@ -1,4 +1,4 @@
-"""What more hours would bring to a study that was cut: when each of its cells would be ready."""
+"""Lines about a study that was cut: the hours after which each of its cells would be ready."""
 
 from collections.abc import Iterator
 

@@ -1,7 +1,6 @@
 """``answer``, ``findings``, ``report``, ``export``: what a study means, read from its directory."""
 
 import sys
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -206,13 +205,10 @@ def report(
     Likely label errors are in label_errors.csv, too. A section that fails is replaced by a
     sentence, and the exit code is 1.
     """
-    from rethink_ray.analysis.show.report import build_report
-    from rethink_ray.commands.report_images import load_report_images
     from rethink_ray.records.directory import StudyDirectory
+    from rethink_ray.reporting import report_study
 
-    study = StudyDirectory.open(directory)
-    load_images = partial(load_report_images, study.study, study.facts) if pictures else None
-    written = build_report(study, directory, load_images)
+    written = report_study(StudyDirectory.open(directory), directory, has_pictures=pictures)
     print(written.page)
     if written.unfinished:
         print(written.unfinished)
@@ -253,7 +249,12 @@ def export(
 
     Each cell and length has one YAML; rethink-ray train repeats its number.
     """
-    from rethink_ray.commands.exporting import export_final, export_one_run, export_study
+    from rethink_ray.commands.exporting import (
+        export_final,
+        export_one_run,
+        export_one_trial,
+        export_study,
+    )
     from rethink_ray.commands.models import read_formats
     from rethink_ray.records.directory import StudyDirectory
     from rethink_ray.spec.card import holds_model
@@ -264,10 +265,8 @@ def export(
         return
     study = StudyDirectory.open(directory)
     if trial is not None:
-        from rethink_ray.analysis.one_trial import export_trial
-
-        for path in export_trial(study, trial, out or study.best_dir):
-            print(path)
+        is_alone = not (weights or final or formats or size)
+        export_one_trial(study, trial, out or study.best_dir, is_alone=is_alone)
     elif final:
         export_final(study, out or study.best_dir, read_formats(formats or [], size))
     else:

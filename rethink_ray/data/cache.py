@@ -49,7 +49,8 @@ def content_hash(paths: Sequence[Path]) -> str:
         digest = sha256_of_chunks(_contents_of(paths))
     except OSError as error:
         shown = f"{error.strerror}: {error.filename}"
-        raise DataError(explain("annotations", "must be readable files", shown)) from error
+        remedy = "Check data.root, and who may read them."
+        raise DataError(explain("annotations", "must be readable files", shown, remedy)) from error
     newest = max((max(times) for _, _, *times in signs), default=0)
     if time.time() - newest / 1e9 > SETTLED_SECONDS:
         _store_hash(memo, digest)

@@ -118,11 +118,13 @@ def convert_labels(
         raise DataError(explain("data import", must, str(error), remedy)) from error
     except Exception as error:  # another program's: of any kind
         must = f"must hold labels of {format_name} that labelformat can read"
-        raise DataError(explain(str(labels), must, say_error(error))) from error
+        remedy = "Check --from, and that the copy is whole."
+        raise DataError(explain(str(labels), must, say_error(error), remedy)) from error
     for name in (one["file_name"] for one in document["images"]):
         if ".." in Path(name).parts or Path(name).is_absolute() or not read_file_name(name):
             must = "must name pictures inside the folder of pictures"
-            raise DataError(explain(str(labels), must, show(name)))
+            remedy = "Put all pictures into one folder, and name them relative to it."
+            raise DataError(explain(str(labels), must, show(name), remedy))
     num_missing = sum(not (pictures / one["file_name"]).is_file() for one in document["images"])
     build_once(out.absolute(), partial(_write, document, pictures))
     return ConvertedLabels(

@@ -70,9 +70,14 @@ def _require_groups(grouping: Grouping, shares: Mapping[str, float], split: Data
     num, name = len(set(grouping.group_of)), _name_grouping(split)
     if num < len(shares):
         must = f"must leave a group of pictures for each of {_list_words(shares)}"
-        groups = "1 group" if num == 1 else f"{num} groups"
-        shown = f"{groups} of {len(grouping.group_of)} pictures (group: {name})"
-        raise DataError(explain("data.split", must, shown, REMEDIES[name]))
+        num_pictures = len(grouping.group_of)
+        groups, pictures = (
+            f"{count} {word}{'s' * (count != 1)}"
+            for count, word in ((num, "group"), (num_pictures, "picture"))
+        )
+        remedy = REMEDIES["none" if num == num_pictures else name]
+        shown = f"{groups} of {pictures} (group: {name})"
+        raise DataError(explain("data.split", must, shown, remedy))
 
 
 def _require_object_in_each(

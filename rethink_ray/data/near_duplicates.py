@@ -198,6 +198,7 @@ def _read_gray(path: Path) -> NDArray[np.float64]:
             gray = open_rgb(path).convert("L")
         else:
             picture.draft("L", size)
+            picture.info.pop("transparency", None)  # Pillow would warn that it is left out
             gray = picture.convert("L")
     return np.asarray(gray.resize(size, Image.Resampling.BOX), np.float64)
 

@@ -1,4 +1,4 @@
-"""What a data set looks like, in a few numbers: pictures, objects, classes, sizes."""
+"""Describes a data set in a few numbers: pictures, objects, classes, sizes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

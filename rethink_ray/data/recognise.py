@@ -45,7 +45,7 @@ def recognise_folder(folder: Path) -> RecognisedData:
     inner = _find_single_folder(tree)
     all_formats = [recognise(tree) for recognise in RECOGNISERS.values()]
     formats = [recognised for recognised in all_formats if recognised is not None]
-    if not formats and inner is not None:
+    if not formats and inner is not None and yolo.find_damaged_yaml(folder) is None:
         return recognise_folder(inner)
     if not formats:
         raise _unknown_format_error(tree)
@@ -64,7 +64,11 @@ def _unknown_format_error(tree: FolderTree) -> DataError:
     remedy += f"rethink-ray data import DIR --from {kinds} --out DIR."
     if yolo.has_label_lines(tree):
         must = "must name the classes of its YOLO labels, in data.yaml or classes.txt"
-        remedy = "Write data.yaml: {train: images, names: [cat, dog]}, in the order of class ids."
+        remedy = f"Write data.yaml: {yolo.suggest_yaml(tree)}, in the order of class ids."
+    elif damaged := yolo.find_damaged_yaml(tree.root):
+        return damaged
+    elif partial := coco.find_partial(tree):
+        remedy = f"{partial}. Copy the file again, or write what it lacks."
     return DataError(Explanation.of(str(tree.root), must, tree.describe(), remedy))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from rethink_ray.drafting.folder import SeenFolder
 from rethink_ray.drafting.sides import PictureSides, choose_sides
-from rethink_ray.drafting.weights import FoundWeights
+from rethink_ray.drafting.weights import AvailableWeights
 from rethink_ray.spec.detector import TWO_STAGE, Family
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.settings import nearest
@@ -31,7 +31,7 @@ GLYPH_CLASSIFIER = {"classes": 10, "images": 3000, "steps": 800, "lr": 0.005}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contenders:
-    """What a study compares, before lengths and effort are chosen."""
+    """The arms of a study with their network and ranges, before lengths and effort are chosen."""
 
     recipe: str
     settings: Mapping[str, Any]
@@ -68,7 +68,9 @@ def choose_family(seen: SeenFolder, *, is_small: bool) -> Family:
     return "retinanet" if is_small else "faster_rcnn"
 
 
-def propose_contenders(seen: SeenFolder, weights: FoundWeights, *, is_small: bool) -> Contenders:
+def propose_contenders(
+    seen: SeenFolder, weights: AvailableWeights, *, is_small: bool
+) -> Contenders:
     """The arms that make sense for these pictures with these weights."""
     family = choose_family(seen, is_small=is_small)
     sides = choose_sides(seen.overview, is_small=is_small)
@@ -96,7 +98,7 @@ def _metric_of(family: Family) -> Metric:
 
 
 def _settings_of(
-    family: Family, weights: FoundWeights, sides: PictureSides, *, is_small: bool
+    family: Family, weights: AvailableWeights, sides: PictureSides, *, is_small: bool
 ) -> dict[str, Any]:
     settings: dict[str, Any] = {
         "detector.min_side_px": sides.min_side_px,
@@ -122,7 +124,7 @@ def _settings_of(
     return settings
 
 
-def _arms_of(seen: SeenFolder, weights: FoundWeights) -> dict[str, dict[str, Any]]:
+def _arms_of(seen: SeenFolder, weights: AvailableWeights) -> dict[str, dict[str, Any]]:
     """Every arm that can run, the most important first."""
     slower = {"optimizer.backbone_rate": {"log_uniform": [*BACKBONE_RATES]}}
     arms: dict[str, dict[str, Any]] = {"scratch": {}}
@@ -139,7 +141,7 @@ def _arms_of(seen: SeenFolder, weights: FoundWeights) -> dict[str, dict[str, Any
     return {name: arms[name] for name in ARMS if name in arms}
 
 
-def _refuse_detector(seen: SeenFolder, weights: FoundWeights) -> str:
+def _refuse_detector(seen: SeenFolder, weights: AvailableWeights) -> str:
     """Why a whole detector that is here cannot start this study's runs; empty if it can."""
     if seen.num_keypoints not in (0, COCO_KEYPOINTS):
         return (
@@ -151,7 +153,7 @@ def _refuse_detector(seen: SeenFolder, weights: FoundWeights) -> str:
     return ""
 
 
-def _absent_arms(seen: SeenFolder, weights: FoundWeights, *, is_small: bool) -> dict[str, str]:
+def _absent_arms(seen: SeenFolder, weights: AvailableWeights, *, is_small: bool) -> dict[str, str]:
     """Arms that one would expect, and why they cannot run here."""
     absent: dict[str, str] = {}
     if weights.classifier is None:

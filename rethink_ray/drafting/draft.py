@@ -13,7 +13,7 @@ from rethink_ray.drafting.contenders import (
     select_arms,
 )
 from rethink_ray.drafting.fitting import FittedDesign, fit_design
-from rethink_ray.drafting.folder import NOT_IN_NAMES, SeenFolder, look_at_folder, name_study
+from rethink_ray.drafting.folder import STUDY_NAME, SeenFolder, look_at_folder, name_study
 from rethink_ray.drafting.machine import Machine, find_machine
 from rethink_ray.drafting.study_text import StudyParts, build_tree, write_text
 from rethink_ray.drafting.timed_arms import TimedArms, read_arm_paces, time_arms
@@ -50,7 +50,7 @@ TIMED_UNIT = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftRequest:
-    """What a study file is asked for; everything but the folder may be left out."""
+    """The folder, the hours and the machine of a study file; all but the folder may be left out."""
 
     folder: Path
     """Of the pictures, or its ``data.yaml``."""
@@ -143,9 +143,12 @@ def _choose_path(request: DraftRequest) -> Path:
         SpecError: a file or a study of this name is there already, or it is no name of a study.
     """
     path = request.out or Path(f"{name_study(request.folder)}.yaml")
-    if path.suffix not in (".yaml", ".yml") or NOT_IN_NAMES.search(path.stem):
+    if path.suffix not in (".yaml", ".yml") or not STUDY_NAME.fullmatch(path.stem):
         must = "must name a YAML file with letters, digits, dots, - and _"
-        remedy = f"For instance --out {name_study(path.with_suffix(''))}.yaml."
+        remedy = f"For instance --out {name_study(Path(path.stem or request.folder))}.yaml."
+        raise SpecError(explain("--out", must, str(path), remedy))
+    if not path.parent.is_dir():
+        must, remedy = "must lie in a folder that is there", "Make it, or name another."
         raise SpecError(explain("--out", must, str(path), remedy))
     other = f"--out {path.stem}_2.yaml"
     if path.exists():
@@ -169,7 +172,7 @@ class _Draft:
     contenders: Contenders
     starts: Sentences
     facts: DataFacts
-    timed: Study
+    every_arm: Study
     """All arms in all regimes, to be timed."""
 
     @property
@@ -178,7 +181,7 @@ class _Draft:
 
     @property
     def arms(self) -> Sequence[str]:
-        return [*self.timed.arms]
+        return [*self.every_arm.arms]
 
     def build_study(self, design: Design) -> Study:
         """The study of a design."""
@@ -198,10 +201,10 @@ class _Draft:
         """The pace of every arm, from a file or from this machine."""
         if self.request.pace is not None:
             return read_arm_paces(self.request.pace, self.arms)
-        return time_arms(self.timed, self.facts, self.machine)
+        return time_arms(self.every_arm, self.facts, self.machine)
 
     def request_design(self, measured: MeasuredPaces) -> DesignRequest:
-        """What the design depends on."""
+        """The hours, slots, paces and numbers of pictures that a design depends on."""
         paces = [(arm, pace_of(measured.arms, "", arm)) for arm in self.arms]
         num_images = self.seen.overview.num_images
         splits = {self.seen.spec.select_split, self.seen.spec.report_split}
@@ -222,7 +225,7 @@ class _Draft:
         )
 
     def describe(self, fitted: FittedDesign, measured: MeasuredPaces) -> Sentences:
-        """What the study takes and tells."""
+        """The sentences about the hours of the study and the differences that it will tell."""
         request = self.request_design(measured)
         return describe_design(self.seen, fitted, request, (measured, self.machine))
 
@@ -253,7 +256,7 @@ def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
     if request.arms:
         contenders = select_arms(contenders, request.arms)
     shares = {share for some in list_shares(seen.num_train) for share in some}
-    every = Design(
+    whole = Design(
         arms=tuple(contenders.arms),
         shares=tuple(sorted(shares, reverse=True)),
         unit=TIMED_UNIT,
@@ -267,10 +270,10 @@ def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
         question="",
         data=seen.data,
         contenders=contenders,
-        design=every,
+        design=whole,
         machine=machine,
     )
-    timed = _build_study(parts, path)
+    every_arm = _build_study(parts, path)
     return _Draft(
         request=request,
         seen=seen,
@@ -278,8 +281,8 @@ def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
         machine=machine,
         contenders=contenders,
         starts=describe_starts(contenders, weights),
-        facts=gather_study_facts(timed, str(path), is_planned_only=True),
-        timed=timed,
+        facts=gather_study_facts(every_arm, str(path), is_planned_only=True),
+        every_arm=every_arm,
     )
 
 

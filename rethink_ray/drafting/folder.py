@@ -1,19 +1,23 @@
 """Looks at a folder of labelled pictures: its format, its splits, its objects and their sizes."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rethink_ray.data.leaks import Leak
+from rethink_ray.data.look_alikes import find_look_alikes
 from rethink_ray.data.overview import DataOverview, survey_pictures
 from rethink_ray.data.recognise import recognise_folder
 from rethink_ray.spec.load import validate
 from rethink_ray.spec.regime import DataSpec
 
 CUT_SHARE = "20%"
-"""What a split gets that is cut from train."""
+"""The share of the pictures that a split gets if it is cut from train."""
 NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]+")
+STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 MASKED_SHARE = 0.9
 """From this share of objects with a mask on, a study learns masks."""
 
@@ -32,6 +36,8 @@ class SeenFolder:
     cut: tuple[str, ...]
     """Splits that are cut from train."""
     overview: DataOverview
+    alike: tuple[Leak, ...]
+    """Pictures that look like one of another split, where the folder has splits of its own."""
 
     @property
     def name(self) -> str:
@@ -56,7 +62,7 @@ class SeenFolder:
 
 def name_study(folder: Path) -> str:
     """The name of a folder, or of the folder of a file, as a study may have it."""
-    path = folder.absolute()
+    path = Path(os.path.abspath(folder))
     words = NOT_IN_NAMES.sub("_", (path.parent if path.is_file() else path).name)
     return words.strip("_.-") or "pictures"
 
@@ -85,4 +91,5 @@ def look_at_folder(folder: Path) -> SeenFolder:
         spec=spec,
         cut=cut,
         overview=survey_pictures(spec),
+        alike=tuple(find_look_alikes(spec)),
     )

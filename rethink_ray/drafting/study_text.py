@@ -105,12 +105,16 @@ def write_text(
 
 
 def _wrap(label: str, sentence: str) -> list[str]:
-    """One labelled sentence of the header, wrapped under itself."""
+    """One labelled sentence of the header, wrapped under itself.
+
+    A class may have any name. A character that is not printed could end the comment.
+    """
     head = f"{label}:" if label else ""
     first = f"# {head:<{HEADER_LABEL_WIDTH}}"
     rest = f"# {'':<{HEADER_LABEL_WIDTH}}"
+    printed = "".join(letter if letter.isprintable() else " " for letter in sentence)
     return textwrap.wrap(
-        sentence,
+        printed,
         HEADER_WIDTH,
         initial_indent=first,
         subsequent_indent=rest,

@@ -51,11 +51,11 @@ class MissingWeights:
 
     name: str
     command: str
-    """What brings them here."""
+    """The command that downloads them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FoundWeights:
+class AvailableWeights:
     """The weights that arms can start from, and those that are not here."""
 
     classifier: StartWeights | None
@@ -65,7 +65,7 @@ class FoundWeights:
     missing_detectors: tuple[MissingWeights, ...] = ()
 
 
-def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> FoundWeights:
+def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> AvailableWeights:
     """The weights for a detector of this family; a file comes before the caches.
 
     Args:
@@ -95,7 +95,7 @@ def find_weights(family: Family, files: Sequence[Path], *, is_small: bool) -> Fo
     if detector is None and not is_small:
         detector, lacking = _find_detector(family)
         missing["missing_detectors"] = tuple(lacking)
-    return FoundWeights(classifier=classifier, detector=detector, **missing)
+    return AvailableWeights(classifier=classifier, detector=detector, **missing)
 
 
 def _find_first(
@@ -159,7 +159,8 @@ def recognise_weights(path: Path, family: Family) -> tuple[StartWeights, bool]:
         init: dict[str, Any] = {"source": "detector", "weights": str(path)}
         if family not in COCO_DETECTORS:
             must = "must hold a classifier for this study"
-            raise SpecError(explain(WEIGHTS_OPTION, must, f"a whole detector, {path.name}"))
+            shown, remedy = f"a whole detector, {path.name}", "Give the file of a classifier."
+            raise SpecError(explain(WEIGHTS_OPTION, must, shown, remedy))
         return StartWeights(name=path.name, backbone="resnet50", init=init), True
     for backbone in _name_networks(path.stem):
         if fits_backbone(backbone, state):

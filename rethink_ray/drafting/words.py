@@ -1,20 +1,24 @@
 """The sentences of ``new``: what it saw, what it proposes, and what the study will tell."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from rethink_ray.data.leaks import Leak
+from rethink_ray.data.sources.values import show_path
 from rethink_ray.drafting.contenders import Contenders
 from rethink_ray.drafting.fitting import FittedDesign
 from rethink_ray.drafting.folder import SeenFolder
 from rethink_ray.drafting.machine import Machine
-from rethink_ray.drafting.weights import FoundWeights
+from rethink_ray.drafting.weights import AvailableWeights
 from rethink_ray.judge.wording import metric_name
 from rethink_ray.search.design import REGIME_NAMES, Design, DesignRequest, list_left_out
 from rethink_ray.search.noise_prior import NOISE_SOURCE
 from rethink_ray.search.paces import MeasuredPaces, pace_of
 from rethink_ray.spec.facts import DataFacts, say_cut
 from rethink_ray.spec.met_faults import say_met_faults
+from rethink_ray.spec.number_text import say_number
 
 Sentences = Sequence[tuple[str, str]]
 """A label, and what it says."""
@@ -32,7 +36,7 @@ ARM_WORDS = {
 
 
 def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
-    """What was seen in the folder, with the faults of its data and the splits that are cut."""
+    """The folder's pictures and objects, the faults of its data, and the splits that are cut."""
     overview = seen.overview
     shorter, longer = overview.picture_px
     counts = ", ".join(f"{split} {num:,}" for split, num in overview.num_images.items())
@@ -44,6 +48,7 @@ def describe_pictures(seen: SeenFolder, facts: DataFacts) -> Sentences:
     if faults := say_met_faults(keep_largest_regime(facts)):
         sentences.append(("Faults", faults))
     sentences += [("Note", note) for note in seen.notes]
+    sentences += [("Alike", _describe_alike(leak, seen)) for leak in seen.alike]
     if facts.cut is not None:
         absent = " and no ".join(seen.cut)
         sentences.append(("Splits", f"there is no {absent}; {'; '.join(say_cut(facts.cut))}"))
@@ -62,13 +67,13 @@ def keep_largest_regime(facts: DataFacts) -> DataFacts:
 
 def _describe_objects(seen: SeenFolder) -> str:
     overview = seen.overview
-    named = [f"{name} {num:,}" for name, num in overview.classes.items()]
+    named = [f"{_quote_number(name)} {num:,}" for name, num in overview.classes.items()]
     left = len(named) - MOST_CLASSES_NAMED
     listed = ", ".join(named[:MOST_CLASSES_NAMED]) + (f" and {left} more" if left > 0 else "")
     kind = "with masks" if seen.has_masks else "with boxes"
     kind = f"with {seen.num_keypoints} keypoints" if seen.num_keypoints else kind
     classes = "1 class" if len(named) == 1 else f"{len(named)} classes"
-    smallest, middle, largest = (round(100 * overview.box_share(q)) for q in (0.05, 0.5, 0.95))
+    smallest, middle, largest = (_percent(overview.box_share(q)) for q in (0.05, 0.5, 0.95))
     return (
         f"{overview.num_objects:,} {kind} in {classes}: {listed}. "
         f"Most have a side of {smallest} to {largest} % of the picture's shorter side "
@@ -76,10 +81,34 @@ def _describe_objects(seen: SeenFolder) -> str:
     )
 
 
-def describe_starts(contenders: Contenders, weights: FoundWeights) -> Sentences:
+def _quote_number(name: str) -> str:
+    """A class's name, in quotes if it would read as a number."""
+    return name if any(map(str.isalpha, name)) else f"'{name}'"
+
+
+def _percent(share: float) -> str:
+    """``4`` for 0.042, and ``0.4`` for 0.0042."""
+    return say_number(100 * share, 1)
+
+
+def _describe_alike(leak: Leak, seen: SeenFolder) -> str:
+    """``1 picture of train looks like one of test (train/a.png like test/b.png): ...``."""
+    num, (path, twin) = len(leak.pairs), leak.pairs[0]
+    names = [show_path("/".join(Path(one).parts[-2:])) for one in (path, twin)]
+    pictures = f"1 picture of {leak.split} looks"
+    if num > 1:
+        pictures = f"{num:,} pictures of {leak.split} look"
+    return (
+        f"{pictures} like one of {leak.other} ({'such as ' * (num > 1)}{names[0]} like {names[1]}):"
+        " scores may be too high. Take one of each two away; `rethink-ray data check --json "
+        f"{shlex.quote(str(seen.folder))}` lists all"
+    )
+
+
+def describe_starts(contenders: Contenders, weights: AvailableWeights) -> Sentences:
     """The weights that are here, and those that are not."""
-    here = [one.name for one in (weights.classifier, weights.detector) if one is not None]
-    sentences = [("Weights", ", ".join(here) or "none on this machine")]
+    names = [one.name for one in (weights.classifier, weights.detector) if one is not None]
+    sentences = [("Weights", ", ".join(names) or "none on this machine")]
     for arms, why in _group_absent(contenders):
         sentences.append(("No arm", f"{arms}: {why}"))
     missing = (*weights.missing_classifiers[:1], *weights.missing_detectors)
@@ -132,13 +161,13 @@ def describe_design(
     seen: SeenFolder,
     fitted: FittedDesign,
     request: DesignRequest,
-    timed: tuple[MeasuredPaces, Machine],
+    measured_on: tuple[MeasuredPaces, Machine],
 ) -> Sentences:
-    """What the study takes, what it will tell, and what was left out.
+    """The arms and hours of the study, the differences that it will tell, and its omissions.
 
-    ``timed``: the paces, and the machine that they are for.
+    ``measured_on``: the paces, and the machine that they are for.
     """
-    design, (measured, machine) = fitted.design, timed
+    design, (measured, machine) = fitted.design, measured_on
     left_out = "; ".join(list_left_out(request, design))
     return [
         ("Arms", "; ".join(f"{name}: {ARM_WORDS[name]}" for name in design.arms)),
@@ -157,7 +186,7 @@ def _describe_machine(
     for arm in design.arms:
         pace = pace_of(measured.arms, "", arm)
         assert pace is not None, "every arm has a pace"
-        by_pace.setdefault(f"{pace.seconds_per_update:.2g} s", []).append(arm)
+        by_pace.setdefault(f"{say_number(pace.seconds_per_update, 2)} s", []).append(arm)
     paces = ", ".join(f"{seconds} ({', '.join(arms)})" for seconds, arms in by_pace.items())
     jobs = "one trial" if machine.slots == 1 else f"{machine.slots} trials"
     return f"{machine.in_words}, {jobs} at a time; an update of {batch_size} pictures takes {paces}"
@@ -167,7 +196,7 @@ def _describe_hours(fitted: FittedDesign, request: DesignRequest) -> str:
     hours = fitted.hours
     unit, factor = ("h", 1.0) if request.hours >= 2.0 else ("min", 60.0)
     parts = (hours.expected, hours.low, hours.high, request.hours)
-    numbers = [f"{x * factor:.0f}" if x * factor >= 10 else f"{x * factor:.2g}" for x in parts]
+    numbers = [say_number(x * factor, 2) for x in parts]
     looks = ", and on how soon its comparisons are decided" if fitted.design.stops_early else ""
     return (
         "about {} ({} to {}) of the {} {unit} given: it depends on how many configurations turn "
@@ -219,7 +248,7 @@ def describe_sides(contenders: Contenders) -> tuple[str, str]:
 
 
 def comment_keys() -> Mapping[str, str]:
-    """What stands behind the keys of the file."""
+    """Dotted path of a key -> the comment behind it in the file."""
     return {
         "data.select_on": "the search looks here",
         "data.report_on": "the answer rests on this: no training and no search sees it",
@@ -235,8 +264,9 @@ def comment_keys() -> Mapping[str, str]:
 
 def name_next(path: Path) -> Sentences:
     """The three commands that come next."""
+    file = shlex.quote(str(path))
     return [
-        ("Next", f"rethink-ray plan {path}"),
-        ("", f"rethink-ray run {path}"),
+        ("Next", f"rethink-ray plan {file}"),
+        ("", f"rethink-ray run {file}"),
         ("", f"rethink-ray answer studies/{path.stem}"),
     ]

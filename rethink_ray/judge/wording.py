@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rethink_ray.judge.statistics import Estimate
 from rethink_ray.protocol.cell_rules import num_searches
 from rethink_ray.spec.claim import as_text
+from rethink_ray.spec.number_text import say_number
 from rethink_ray.spec.study import Study
 
 METRIC_NAMES = {
@@ -101,7 +102,7 @@ def amount_text(metric: str, value: float) -> str:
     """A score with one decimal, anything else with three digits or to a whole number."""
     if metric not in UNITS:
         return f"{value:.1f}"
-    return f"{value:.0f}" if abs(value) >= 1000.0 else f"{value:.3g}"
+    return say_number(value)
 
 
 def signed_text(metric: str, value: float) -> str:

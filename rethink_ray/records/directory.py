@@ -193,6 +193,11 @@ class StudyDirectory:
         return self.root / "report"
 
     @property
+    def report_page(self) -> Path:
+        """The report as one page."""
+        return self.report_dir / "report.html"
+
+    @property
     def best_dir(self) -> Path:
         """Folder of exported configurations."""
         return self.root / "best"

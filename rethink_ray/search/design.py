@@ -187,7 +187,7 @@ def find_smallest_design(request: DesignRequest) -> RatedDesign:
 
 
 def list_left_out(request: DesignRequest, design: Design) -> tuple[str, ...]:
-    """What more hours would add to a design, one phrase each."""
+    """Arms, regimes and searches that more hours would add to a design, one phrase each."""
     lines = [f"arm {name}" for name, _ in request.paces if name not in design.arms]
     possible = {share for shares in list_shares(request.num_images, SHARES) for share in shares}
     missing = [s for s in sorted(possible, reverse=True) if s not in design.shares]
@@ -312,7 +312,7 @@ def _sum_seconds(request: DesignRequest, design: Design) -> tuple[float, float, 
 
 
 def _share_learned(request: DesignRequest, design: Design, share: float) -> float:
-    """How far the longest length of a regime trains, between 0 and 1."""
+    """The share of its training that the longest length of a regime gets through, 0 to 1."""
     updates = design.unit_of(share) * design.lengths[-1]
     passes = updates * request.batch_size / (share * request.num_images)
     return (passes / (passes + HALF_LEARNED_PASSES)) * (updates / (updates + HALF_LEARNED_UPDATES))

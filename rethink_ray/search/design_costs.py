@@ -1,4 +1,4 @@
-"""What a design of a study costs in seconds, before there is a study to plan.
+"""Bounds the seconds that a design of a study takes, before there is a study to plan.
 
 The cost is an upper bound: every length has a best configuration of its own, and slots wait as long
 as they ever can. ``hours.py`` estimates the hours of the study that comes out of it.
@@ -13,7 +13,7 @@ from rethink_ray.search.paces import Pace
 from rethink_ray.spec.recipe import DecaySpec, ScheduleSpec
 
 DESIGN_DECAY = DecaySpec(kind="step", before_end=(0.4, 0.13), factor=0.1)
-"""How every length of a designed study ends, in units of 1x before its end."""
+"""The decay at the end of every length of a designed study, in units of 1x."""
 STUDY_START_SECONDS = 30.0
 """Until the first jobs run: Ray starts, and each slot imports PyTorch."""
 

@@ -42,7 +42,8 @@ def load_paces(where: str) -> MeasuredPaces:
     measured = measure_paces(directory)
     if measured is None:
         must = "must be of a study that has finished a rung"
-        raise SpecError(explain(where, must, "none so far"))
+        remedy = "Let it run for a while, or name a file of paces."
+        raise SpecError(explain(where, must, "none so far", remedy))
     return measured
 
 

@@ -50,7 +50,7 @@ class MeasuredPaces:
 
     machine: str
     """The machine, for people."""
-    slots: int
+    slots: Annotated[int, Field(ge=1)]
     """Jobs that ran side by side when the paces were measured."""
     arms: dict[str, Pace]
     """See ``Paces``."""

@@ -123,7 +123,8 @@ def run_seed(root: Path, seed: int, slots: int) -> Repeat:
     """The study and the sweeps of one seed; what is finished is only read."""
     tree = yaml.safe_load(STUDY.read_text(encoding="utf-8"))
     where = root / f"live_{seed}"
-    rethink_ray.run(tree | {"study": where.name, "seed": seed}, out=str(where), slots=slots)
+    study = tree | {"study": where.name, "seed": seed}
+    rethink_ray.run(study, out=str(where), slots=slots, report=False)
     directory = StudyDirectory.open(where)
     state, study = directory.load_state(), directory.study
     view = StudyView(study, state, directory.facts)

@@ -13,7 +13,7 @@ from rethink_ray.cli import app
 from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.types import Event, RoundProposed, RungDone
 from rethink_ray.session import start_study
-from rethink_ray.spec.errors import RecordError
+from rethink_ray.spec.errors import RecordError, SpecError
 from rethink_ray.spec.load import load_config
 from rethink_ray.training.checkpoint import save_checkpoint
 from tests.analysis.planted import Planted, build_study, noisy, written
@@ -74,6 +74,14 @@ def test_a_model_card_says_what_it_is_how_well_it_does_and_what_to_beware_of(
         assert fact in card
     assert "full/scratch:" not in card
     assert_says("analysis", "model card", card)
+
+
+def test_models_of_a_single_trial_are_refused_not_passed_over(tmp_path: Path) -> None:
+    root = Planted(build_study(), written(ROWS)).directory(tmp_path / "s")
+    words = ["export", str(root), "--trial", "any", "--weights", "--out", str(tmp_path / "b")]
+    refused = CliRunner().invoke(app, words)
+    assert isinstance(refused.exception, SpecError)
+    assert "must come without --weights" in str(refused.exception)
 
 
 def test_weights_that_were_not_kept_are_named_with_the_command_that_makes_them(

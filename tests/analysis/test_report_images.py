@@ -42,11 +42,11 @@ from rethink_ray.analysis.show.shown_images import (
 from rethink_ray.analysis.show.trial_figures import MOST_LINES, list_lines
 from rethink_ray.analysis.show.trials_table import MOST_ROWS
 from rethink_ray.cli import app
-from rethink_ray.commands.report_images import load_report_images
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.kept_detections import table_of
 from rethink_ray.records.detections import detections_path, write_detections
 from rethink_ray.records.directory import StudyDirectory
+from rethink_ray.reporting import load_report_images, name_pictures
 from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.regime import DataSpec, ShapesSpec
 from tests.analysis.labelled_scenes import (
@@ -298,6 +298,12 @@ def test_the_page_holds_labels_against_the_arm_that_the_answer_recommends(page: 
 def _without_first(image: AnnotatedImage) -> AnnotatedImage:
     boxes, labels, is_crowd = image.boxes_xyxy[1:], image.labels[1:], image.is_crowd[1:]
     return replace(image, boxes_xyxy=boxes, labels=labels, is_crowd=is_crowd)
+
+
+def test_pictures_of_one_name_are_called_by_as_many_folders_as_tell_them_apart() -> None:
+    paths = ["/a/left/1/x.jpg", "/a/right/1/x.jpg", "/a/right/2/x.jpg", "/a/y.jpg", "/a/y.jpg"]
+    assert name_pictures(paths) == ["left/1/x.jpg", "right/1/x.jpg", "2/x.jpg", "y.jpg", "y.jpg"]
+    assert name_pictures([]) == []
 
 
 def test_a_jpeg_is_small_whatever_it_shows() -> None:

@@ -19,6 +19,8 @@ def test_a_study_runs_from_a_tree_and_calling_it_again_only_reads_it(
     assert results.status == "done"
     assert results.findings.missing == ""
     assert results.trials.num_rows >= 3  # two trials and at least one replicate
+    assert results.report is not None
+    assert "The study is unfinished: " not in results.report.read_text()
     again = rethink_ray.run(tree, str(tmp_path / "study"), slots=1)
     assert str(again.rungs.to_pylist()) == str(
         results.rungs.to_pylist()

@@ -121,6 +121,9 @@ def test_the_expected_end_moves_on_with_the_clock() -> None:
     assert line is not None
     assert line.startswith("done in about 1.5 h (0.5 to 2.5) on 2 slots: at ")
     assert line.endswith(time.strftime("%H:%M", time.localtime(1000.0 + 7200.0)))
+    set_back = eta_line(seen, 1000.0 - 1800.0)
+    assert set_back is not None
+    assert set_back.startswith("done in about 2.0 h (1.0 to 3.0) on 2 slots: at ")
     assert eta_line(RunProgress(at=0.0, slots=2), 0.0) is None
 
 

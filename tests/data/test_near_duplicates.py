@@ -72,3 +72,11 @@ def test_a_look_is_kept_under_the_content_of_its_file(tmp_path: Path) -> None:
     draw(2).save(path)
     assert (read_looks("folder", [path], [b"1" * 32]) == first).all()
     assert (read_looks("folder", [path], [b"2" * 32]) != first).any()
+
+
+def test_a_palette_with_transparency_is_looked_at_without_a_warning(tmp_path: Path) -> None:
+    picture = draw(1).convert("P")
+    picture.save(tmp_path / "a.png", transparency=bytes(range(256)))
+    draw(1).save(tmp_path / "b.png")
+    looks = np.array([read_look(tmp_path / "a.png"), read_look(tmp_path / "b.png")])
+    assert find_near_duplicates(looks).first.tolist() == [0]

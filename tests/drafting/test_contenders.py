@@ -7,7 +7,7 @@ import torchvision
 
 from rethink_ray.drafting.contenders import choose_family, propose_contenders
 from rethink_ray.drafting.folder import SeenFolder, look_at_folder, name_study
-from rethink_ray.drafting.weights import FoundWeights, StartWeights, find_weights
+from rethink_ray.drafting.weights import AvailableWeights, StartWeights, find_weights
 from rethink_ray.spec.errors import SpecError
 from tests.drafting.folders import draw_coco, save_resnet
 
@@ -34,7 +34,7 @@ def test_masks_and_keypoints_choose_the_family(
 ) -> None:
     seen = look_at_folder(draw_coco(tmp_path / "photos", num=60, kind=kind))
     assert choose_family(seen, is_small=True) == choose_family(seen, is_small=False) == family
-    weights = FoundWeights(classifier=CLASSIFIER, detector=None)
+    weights = AvailableWeights(classifier=CLASSIFIER, detector=None)
     recipes = [propose_contenders(seen, weights, is_small=is_small) for is_small in (True, False)]
     assert [one.recipe for one in recipes] == [small, large]
     assert {one.metric for one in recipes} == {"mask_ap" if kind == "masks" else "keypoint_ap"}
@@ -52,7 +52,7 @@ def test_boxes_have_a_small_detector_on_a_cpu_and_a_published_one_on_a_gpu(
 def test_a_gpu_with_all_weights_compares_five_starts_the_most_telling_first(
     seen: SeenFolder,
 ) -> None:
-    weights = FoundWeights(classifier=CLASSIFIER, detector=DETECTOR)
+    weights = AvailableWeights(classifier=CLASSIFIER, detector=DETECTOR)
     contenders = propose_contenders(seen, weights, is_small=False)
     assert [*contenders.arms] == ["scratch", "finetuned", "detector", "frozen", "detector_frozen"]
     assert not contenders.absent
@@ -64,7 +64,7 @@ def test_a_detector_on_another_backbone_than_the_classifier_is_no_contender(
     seen: SeenFolder,
 ) -> None:
     other = StartWeights(name="ResNet-18", backbone="resnet18", init=RESNET)
-    weights = FoundWeights(classifier=other, detector=DETECTOR)
+    weights = AvailableWeights(classifier=other, detector=DETECTOR)
     contenders = propose_contenders(seen, weights, is_small=False)
     assert "detector" not in contenders.arms
     assert contenders.absent["detector"] == "COCO's has another backbone than ResNet-18"

@@ -55,6 +55,7 @@ def test_a_file_of_paces_holds_what_was_written(tmp_path: Path) -> None:
     [
         ('{"machine": "m", "slots": 1}', "arms"),
         ('{"machine": "m", "slots": 1, "arms": {}, "gpus": 1}', "gpus"),
+        ('{"machine": "m", "slots": 0, "arms": {}}', "slots"),
         ('{"machine": "m", "slots": 1, "arms": {"a": {"seconds_per_update": -1}}}', "arms.a"),
         ("study: x", "JSON"),
     ],

@@ -20,6 +20,7 @@ class AnnotatedImage:
 
     image_id: int
     file_name: str
+    """With folders where several pictures share the name."""
     width: int
     """In pixels, of the picture as its boxes see it."""
     height: int

@@ -38,7 +38,8 @@ def _build(given: SectionInput, rows: Sequence[LabelDoubt]) -> Sheet:
         f"({kept.choice_of_arm}) contradict: a list to look at, nothing is changed. The four "
         "kinds take turns, each with its likeliest errors first; label_errors.csv beside this page "
         "has all. Many may be errors of the detector: the mark falls with the share of such boxes, "
-        "or labels, that it gets wrong."
+        "or labels, that it gets wrong. Labels of other pictures are not examined: a detector that "
+        "learned from a wrong label repeats it, and boxes are kept of this split alone."
     )
     if num < MIN_REPLICATES_TO_AGREE:
         note = f"No list: agreement needs at least two replicates of {arm.arm}."

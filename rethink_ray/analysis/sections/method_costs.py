@@ -16,6 +16,7 @@ from rethink_ray.judge.arms import find_reference_arm, find_twins
 from rethink_ray.judge.read.curves import CellResult
 from rethink_ray.judge.read.trials import Trial
 from rethink_ray.judge.wording import duration, listed, times
+from rethink_ray.spec.number_text import say_number
 from rethink_ray.spec.resolve import Cell
 
 
@@ -159,11 +160,12 @@ def _memory_note(rows: Sequence[MethodCost]) -> str:
 
 
 def _texts(amounts: Amounts, ratios: Amounts) -> Iterator[str]:
+    memory, memory_ratio = amounts.peak_memory_bytes, ratios.peak_memory_bytes
     spelt: tuple[tuple[float | None, float | None, Callable[[float], str]], ...] = (
         (amounts.run_hours, ratios.run_hours, lambda v: duration(3600.0 * v)),
         (amounts.trained_share, ratios.trained_share, lambda v: f"{100.0 * v:.3g} %"),
-        (amounts.step_flops, ratios.step_flops, lambda v: f"{v / 1e9:.3g} GFLOP"),
-        (amounts.peak_memory_bytes, ratios.peak_memory_bytes, lambda v: f"{v / 1e9:.3g} GB"),
+        (amounts.step_flops, ratios.step_flops, lambda v: f"{say_number(v / 1e9)} GFLOP"),
+        (memory, memory_ratio, lambda v: f"{say_number(v / 1e9)} GB"),
     )
     for amount, ratio, text_of in spelt:
         if amount is None:

@@ -27,7 +27,7 @@ def answer_lines(findings: Findings) -> list[str]:
 
 
 def reading_note(findings: Findings) -> str:
-    """What the numbers of an answer mean, once, where a reader first meets them."""
+    """Explains the numbers of an answer, once, where a reader first meets them."""
     lengths = [x for regime in findings.regimes for cell in regime.cells for x in cell.lengths]
     longest = max(lengths, default=1.0)
     parts = [
@@ -44,7 +44,7 @@ def reading_note(findings: Findings) -> str:
 
 
 def family_note(findings: Findings) -> str:
-    """Which verdicts are corrected for how many comparisons, and what that means."""
+    """Explains the correction of verdicts for the number of comparisons."""
     if findings.num_primary == 0:
         return "No two arms are compared, so no verdict is corrected for others."
     if has_looks(findings.study):
@@ -61,7 +61,7 @@ def family_note(findings: Findings) -> str:
 
 
 def _sequential_words(findings: Findings) -> str:
-    """How a study is judged that stops when it has decided."""
+    """Explains the tests of a study that stops when it has decided."""
     where, unit = describe_headlines(findings.study), unit_name(findings.study)
     return (
         "Two arms are compared by Welch's t test, which does not assume that both spread alike. "
@@ -76,7 +76,7 @@ def _sequential_words(findings: Findings) -> str:
 
 
 def _equivalence_words(findings: Findings) -> str:
-    """What an equivalence rests on. A primary claim about a margin is corrected like any other."""
+    """Explains the test of an equivalence. A primary claim about a margin is corrected, too."""
     rule = "Equivalent: the 90 % interval lies inside the margin"
     claims = select_declared_claims(findings.study).values()
     if any(claim.primary and expectation_of(claim) != "above" for claim in claims):
@@ -89,7 +89,7 @@ def _equivalence_words(findings: Findings) -> str:
 
 
 def _primary_words(findings: Findings) -> str:
-    """What is primary, and how it is corrected."""
+    """Names the primary comparisons and their correction."""
     num, where = findings.num_primary, describe_headlines(findings.study)
     num_claims = sum(f.family == "primary" and f.kind == "claim" for f in findings.findings)
     if num == 1 and not num_claims:
@@ -103,7 +103,7 @@ def _primary_words(findings: Findings) -> str:
 
 
 def _secondary_words(findings: Findings) -> str:
-    """How pairs of arms without the reference are corrected; empty where there are none."""
+    """Explains the correction of pairs without the reference; empty where there are none."""
     if findings.num_secondary == 0:
         return ""
     num = findings.num_secondary

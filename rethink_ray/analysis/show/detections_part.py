@@ -51,13 +51,13 @@ DOUBT_COLUMNS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectionsPart:
-    """What the page shows of the boxes that replicates kept."""
+    """The tables, curves and pictures that the page shows of the boxes that replicates kept."""
 
     sentences: tuple[str, ...] = ()
-    """What is not shown, and why."""
+    """Sentences about all that is not shown."""
     note: str = ""
     smaller_note: str = ""
-    """Which images stand under the arms of smaller regimes, as well; empty without such regimes."""
+    """Names the images that stand under the arms of smaller regimes, too; empty without such."""
     sheets: Mapping[str, Sheet] = field(default_factory=dict)
     """Key of a section -> its table."""
     figures: Mapping[str, str] = field(default_factory=dict)

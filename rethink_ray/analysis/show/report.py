@@ -112,7 +112,7 @@ def build_report(
     """
     tables = read_tables(directory)
     out = directory.report_dir
-    page, unfinished = out / "report.html", ""
+    page, unfinished = directory.report_page, ""
     try:
         findings = derive_findings(tables)
     except RethinkError:
@@ -164,7 +164,7 @@ def _write_all(
     if new_images is None:
         new_images = (missing_sheet(title, kept.sentence_of(title)),)
     page = as_html(findings, figures, named, new_images, kept, detections)
-    write_atomically(out / "report.html", page)
+    write_atomically(directory.report_page, page)
     write_atomically(out / "findings.md", as_markdown(findings, kept))
     write_atomically(out / "findings.json", as_json_text(findings, kept) + "\n")
 

@@ -1,11 +1,15 @@
 """Recognises COCO's JSON: COCO's and LVIS's own folders, Roboflow's, CVAT's and Label Studio's."""
 
 import json
+import mmap
 import re
+from itertools import islice
 from pathlib import Path
 
 from rethink_ray.data.layouts.recognised import RecognisedData
 from rethink_ray.data.layouts.tree import FolderTree, name_split
+from rethink_ray.data.sources.coco_categories import not_coco_error, not_utf8_error
+from rethink_ray.data.sources.values import read_file_name
 from rethink_ray.spec.errors import DataError, explain
 
 COCO_FORM = (
@@ -13,7 +17,7 @@ COCO_FORM = (
     "_annotations.coco.json beside its pictures, result.json)"
 )
 JSON_PEEK_BYTES = 1_000_000
-"""So much of a JSON file is read to see whether it is COCO's, and which pictures it names."""
+"""So much of a JSON file is read to see whether it is COCO's."""
 NUM_LOOKED_UP = 50
 """Names of pictures that are looked for."""
 OTHER_COCO_FILES = ("captions", "image_info", "panoptic", "stuff", "person_keypoints")
@@ -86,6 +90,22 @@ def _is_coco(path: Path) -> bool:
     return len(keys) == 3 if is_whole else bool(keys)
 
 
+def find_partial(tree: FolderTree) -> str:
+    """Returns a clause about a JSON file with pictures or objects that is no whole COCO file.
+
+    Empty if there is none.
+    """
+    for folder in tree.list_folders(".json"):
+        for name in tree.list_files(folder, ".json"):
+            with tree.path_of(folder, name).open("rb") as file:
+                begin = file.read(JSON_PEEK_BYTES)
+            keys = {key.decode() for key in _KEY.findall(begin)}
+            if _FIRST_KEY.match(begin) and keys - {"categories"}:
+                missing = " and no ".join(sorted({"images", "annotations", "categories"} - keys))
+                return f"{_join(folder, name)} begins as COCO's files do, but has no {missing}"
+    return ""
+
+
 def _assign_splits(tree: FolderTree, files: list[tuple[str, str]]) -> dict[str, tuple[str, str]]:
     """Returns split -> folder and name of its file; a single file is train."""
     main = [file for file in files if not file[1].startswith(OTHER_COCO_FILES)]
@@ -118,9 +138,7 @@ def _find_pictures(tree: FolderTree, split: str, folder: str, name: str) -> str:
         DataError: none of the first pictures is there.
     """
     path = tree.path_of(folder, name)
-    with path.open("rb") as file:
-        texts = _FILE_NAME.findall(file.read(JSON_PEEK_BYTES))[:NUM_LOOKED_UP]
-    names = [json.loads(text) for text in texts]
+    names = _read_first_names(path)
     best, most = "", 0
 
     def rank(other: str) -> tuple[bool, bool, int, str]:
@@ -136,6 +154,23 @@ def _find_pictures(tree: FolderTree, split: str, folder: str, name: str) -> str:
         remedy = "Put the pictures into a folder called images, beside this file."
         raise DataError(explain(str(path), must, shown, remedy))
     return best
+
+
+def _read_first_names(path: Path) -> list[str]:
+    """Returns the first names of pictures in a JSON file, which may stand behind all objects.
+
+    Raises:
+        DataError: they are not in UTF-8, or no JSON.
+    """
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        texts = [match[1] for match in islice(_FILE_NAME.finditer(content), NUM_LOOKED_UP)]
+    try:
+        names = [json.loads(text) for text in texts]
+    except UnicodeDecodeError as error:
+        raise not_utf8_error(path, error) from None
+    except ValueError as error:
+        raise not_coco_error(path, f"no JSON: {error}") from None
+    return [turned for name in names if (turned := read_file_name(name).replace("\\", "/"))]
 
 
 def _join(folder: str, name: str) -> str:

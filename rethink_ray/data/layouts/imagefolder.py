@@ -25,7 +25,8 @@ def recognise_imagefolder(tree: FolderTree) -> RecognisedData | None:
     named = [name_split(folder) if len(folders) > 1 else "train" for folder in folders]
     if "train" not in named or "" in named or len({*named}) < len(named):
         must = "must have one metadata.jsonl for each of train, validation and test"
-        raise DataError(explain(str(tree.root), must, ", ".join(folders)))
+        remedy = "Put each into a folder of its split's name, or look at one folder alone."
+        raise DataError(explain(str(tree.root), must, ", ".join(folders), remedy))
     by_split = dict(zip(named, folders, strict=True))
     dataset = {
         split: {

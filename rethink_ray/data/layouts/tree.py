@@ -4,10 +4,12 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from rethink_ray.data.sources.raw import is_hidden
+from rethink_ray.data.sources.values import show_path
 from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 
 MOST_LEVELS = 6
@@ -84,24 +86,29 @@ def name_split(name: str) -> str:
 
 
 def _walk(root: Path, folder: PurePosixPath) -> Iterator[tuple[PurePosixPath, list[str]]]:
-    """Yields each folder with the names of its files, the root first, in the order of names."""
-    names, inner = [], []
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            if is_hidden(entry.name):
-                continue
-            if entry.is_dir():
-                inner.append(entry.name)
-            else:
-                names.append(entry.name)
+    """Yields each folder with the names of its files, the root first, in the order of names.
+
+    A folder inside that may not be entered counts as empty, as ``lost+found`` of a disk. Links to
+    nothing are left out.
+    """
+    names, inner = list[str](), list[str]()
+    is_root = not folder.parts
+    guard: AbstractContextManager[None] = nullcontext() if is_root else suppress(PermissionError)
+    with guard, os.scandir(root / folder) as entries:
+        for entry in filter(_is_shown, entries):
+            (inner if entry.is_dir() else names).append(entry.name)
     yield folder, names
     if len(folder.parts) < MOST_LEVELS:
         for name in sorted(inner):
             yield from _walk(root, folder / name)
 
 
+def _is_shown(entry: os.DirEntry[str]) -> bool:
+    return not is_hidden(entry.name) and (entry.is_dir() or entry.is_file())
+
+
 def _name(folder: str) -> str:
-    return "the folder itself" if folder == "." else f"{folder}/"
+    return "the folder itself" if folder == "." else f"{show_path(folder)}/"
 
 
 def _count(kinds: Mapping[str, tuple[str, ...]]) -> str:

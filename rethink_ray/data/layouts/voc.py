@@ -49,7 +49,9 @@ def _recognise_years(tree: FolderTree, years: list[str]) -> RecognisedData:
     splits = tuple(split for split in ("train", "val", "test") if split in lists)
     if "train" not in splits:
         must = f"must have a list {VOC_LISTS}/train.txt in one of its years"
-        raise DataError(explain(str(tree.root), must, ", ".join(sorted(lists)) or "no list"))
+        shown = ", ".join(sorted(lists)) or "no list"
+        remedy = "Rename one, or name it in a study file: data.image_sets (docs/data.md)."
+        raise DataError(explain(str(tree.root), must, shown, remedy))
     return RecognisedData(
         format=f"PASCAL VOC ({', '.join(years)})",
         data={"dataset": "voc", "root": str(tree.root)},
@@ -138,23 +140,32 @@ def _pair_folders(tree: FolderTree, folders: list[str]) -> Iterator[tuple[str, d
         raise DataError(explain(str(tree.root), must, shown, remedy))
     for split in ("train", "val", "test"):
         for folder in by_split.get(split, []):
-            yield split, {"images": _find_pictures(tree, folder), "annotations": folder}
+            yield split, {"images": _find_pictures(tree, folder, split), "annotations": folder}
 
 
-def _find_pictures(tree: FolderTree, folder: str) -> str:
-    """Returns the folder of pictures that has most of the XML files' pictures.
+def _find_pictures(tree: FolderTree, folder: str, split: str) -> str:
+    """Returns the folder that has the pictures of a folder's XML files.
+
+    Of folders with half as many of them as any other or more, the one beside the XML files is
+    taken, then one that is named after the split, then the fullest: splits may each number their
+    pictures from 1.
 
     Raises:
         DataError: no folder has any.
     """
     stems = {get_stem(name) for name in tree.list_files(folder, ".xml")}
-    best, most = "", 0
-    for other in tree.files:
-        shared = len(stems & {get_stem(name) for name in tree.list_pictures(other)})
-        if shared > most or (shared == most and other == folder and shared):
-            best, most = other, shared
-    if not best:
+    num_of = {
+        other: len(stems & {get_stem(name) for name in tree.list_pictures(other)})
+        for other in tree.files
+    }
+    most = max(num_of.values())
+    if not most:
         must = "must have the pictures of its XML files, under the same names"
         shown = f"{folder}/ with {len(stems)} XML files, and {tree.describe()}"
-        raise DataError(explain(str(tree.root), must, shown))
-    return best
+        remedy = "Put a.jpg beside a.xml, or all pictures into a folder called images."
+        raise DataError(explain(str(tree.root), must, shown, remedy))
+
+    def rank(other: str) -> tuple[bool, bool, int, str]:
+        return (other != folder, name_split(other) != split, -num_of[other], other)
+
+    return min((other for other, num in num_of.items() if 2 * num >= most), key=rank)

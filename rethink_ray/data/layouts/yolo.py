@@ -4,13 +4,20 @@ import re
 from pathlib import Path
 
 from rethink_ray.data.layouts.recognised import RecognisedData
-from rethink_ray.data.layouts.tree import FolderTree
+from rethink_ray.data.layouts.tree import FolderTree, name_split
+from rethink_ray.data.sources.voc import IMAGE_SUFFIXES
 from rethink_ray.data.sources.voc_lists import get_stem
 from rethink_ray.data.sources.yolo import YoloSource
-from rethink_ray.data.sources.yolo_config import find_yolo_file, read_yolo_config
+from rethink_ray.data.sources.yolo_config import (
+    FIRST_YAML_NAMES,
+    YOLO_SPLIT_KEYS,
+    find_yolo_file,
+    read_yolo_yaml,
+    read_yolo_config,
+)
 from rethink_ray.spec.errors import DataError
 
-_BOX_LINE = re.compile(r"\d+(\s+-?\d*\.?\d+(e-?\d+)?){4,}\s*", re.ASCII)
+_BOX_LINE = re.compile(r"\d+(\s+-?(\d+(\.\d*)?|\.\d+)(e[+-]?\d+)?){4,}\s*", re.ASCII | re.I)
 YOLO_FORM = "YOLO (data.yaml; or obj.data or classes.txt, with a .txt of labels per picture)"
 
 
@@ -61,13 +68,33 @@ def _is_only_file(path: Path) -> bool:
         return False
 
 
+def find_damaged_yaml(root: Path) -> DataError | None:
+    """Returns the error about a ``data.yaml`` that is no YAML; ``None`` if there is no such one."""
+    for path in (root / name for name in FIRST_YAML_NAMES):
+        if path.is_file():
+            try:
+                read_yolo_yaml(path)
+            except DataError as error:
+                return error
+    return None
+
+
+def suggest_yaml(tree: FolderTree) -> str:
+    """Returns a ``data.yaml`` for a folder of YOLO labels, in one line, with made-up classes."""
+    folders = {name_split(folder): folder for folder in tree.list_folders(*IMAGE_SUFFIXES)}
+    splits = [split for split in YOLO_SPLIT_KEYS if split in folders]
+    if "train" not in splits:
+        return "{train: images, names: [cat, dog]}"
+    return f"{{{', '.join(f'{one}: {folders[one]}' for one in splits)}, names: [cat, dog]}}"
+
+
 def has_label_lines(tree: FolderTree) -> bool:
     """Returns whether a text file in a folder ``labels``, or beside a picture, has YOLO's lines."""
     for folder in tree.list_folders(".txt"):
         stems = {get_stem(name) for name in tree.list_pictures(folder)}
         for name in tree.list_files(folder, ".txt"):
             if get_stem(name) in stems or "labels" in folder.split("/"):
-                text = tree.path_of(folder, name).read_text(encoding="utf-8", errors="replace")
-                if text.strip():
+                path = tree.path_of(folder, name)
+                if text := path.read_text(encoding="utf-8-sig", errors="replace").strip():
                     return _BOX_LINE.fullmatch(text.splitlines()[0]) is not None
     return False

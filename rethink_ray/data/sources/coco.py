@@ -13,7 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from rethink_ray.data.cache import content_hash
-from rethink_ray.data.sources.coco_categories import not_coco_error, read_category_names
+from rethink_ray.data.sources.coco_categories import (
+    not_coco_error,
+    not_utf8_error,
+    read_category_names,
+)
 from rethink_ray.data.sources.coco_objects import group_objects
 from rethink_ray.data.sources.federated import (
     build_unfinished_crowds,
@@ -109,7 +113,7 @@ class CocoSource:
         images: dict[int, RawImage] = {}
         for record in records:
             image_id = read_image_id(record.get("id")) if isinstance(record, dict) else None
-            file_name = _read_name_of_picture(record)
+            file_name = _read_name_of_picture(record, self.images)
             if image_id is None or not file_name:
                 problems.append(
                     Problem(kind="unreadable_annotation", example=f"image {show(record)}")
@@ -177,9 +181,7 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise not_coco_error(path, error.strerror or "unreadable") from error
     except UnicodeDecodeError as error:
-        must, shown = "must be text in UTF-8", f"byte {error.start} in another encoding"
-        remedy = "Save the file as UTF-8: its text may be in Latin-1 or GBK."
-        raise DataError(explain(str(path), must, shown, remedy)) from error
+        raise not_utf8_error(path, error) from error
     except (ValueError, RecursionError) as error:
         raise not_coco_error(path, f"no JSON: {error}") from error
     if not isinstance(document, dict):
@@ -206,10 +208,15 @@ def _describe_shift(records: list[Any], names: Mapping[int | str, str]) -> str:
     return f"ids of annotations {ranges}: all labels may be off by one" if is_shifted else ""
 
 
-def _read_name_of_picture(record: object) -> str:
-    """Returns the file's name; for LVIS, which has only ``coco_url``, folder and file of that."""
+def _read_name_of_picture(record: object, folder: Path) -> str:
+    """Returns the file's name; for LVIS, which has only ``coco_url``, folder and file of that.
+
+    Programs on Windows write backslashes between folders. A file may have one in its name, too.
+    """
     fields = record if isinstance(record, dict) else {}
     name, address = read_file_name(fields.get("file_name")), fields.get("coco_url")
+    if "\\" in name and not (folder / name).exists():
+        name = name.replace("\\", "/")
     return name or "/".join(read_file_name(address).split("/")[-2:])
 
 

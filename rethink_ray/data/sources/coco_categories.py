@@ -81,6 +81,13 @@ def not_coco_error(path: Path, reason: str) -> DataError:
     return DataError(explain(str(path), must, reason, "Check the path and that the copy is whole."))
 
 
+def not_utf8_error(path: Path, error: UnicodeDecodeError) -> DataError:
+    """Returns the error about a JSON file in another encoding."""
+    must, shown = "must be text in UTF-8", f"byte {error.start} in another encoding"
+    remedy = "Save the file as UTF-8: its text may be in Latin-1 or GBK."
+    return DataError(explain(str(path), must, shown, remedy))
+
+
 def _doubled_name_error(
     path: Path,
     doubled: Mapping[str, Sequence[object]],

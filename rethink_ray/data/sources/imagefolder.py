@@ -17,6 +17,10 @@ METADATA = "metadata.jsonl"
 CLASS_KEYS = ("categories", "category", "labels", "label", "category_id", "class_label", "classes")
 """Keys of ``objects`` with the class of each box; the first that is there counts."""
 BOX_KEYS = ("bbox", "bboxes", "boxes")
+MEND_LINE = (
+    'Correct this line; one reads {"file_name": "a.jpg", "objects": {"bbox": [[x, y, w, h]], '
+    '"categories": ["cat"]}}.'
+)
 
 
 def is_metadata(path: Path) -> bool:
@@ -61,9 +65,10 @@ def read_metadata(path: Path) -> dict[str, Any]:
 def _read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yields the number and the contents of each line that is not empty."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")  # texts may hold other breaks
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(explain(str(path), "must be a text file in UTF-8", str(error))) from None
+        must, remedy = "must be a text file in UTF-8", "Save it as UTF-8, or copy it again."
+        raise DataError(explain(str(path), must, str(error), remedy)) from None
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -71,10 +76,10 @@ def _read_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             must = "must have one JSON object per line"
-            raise DataError(explain(f"{path} line {number}", must, str(error))) from None
+            raise DataError(explain(f"{path} line {number}", must, str(error), MEND_LINE)) from None
         if not isinstance(record, dict):
             must = "must be a JSON object with file_name and objects"
-            raise DataError(explain(f"{path} line {number}", must, line[:100]))
+            raise DataError(explain(f"{path} line {number}", must, line[:100], MEND_LINE))
         yield number, record
 
 
@@ -93,7 +98,7 @@ def _list_objects(path: Path, number: int, record: dict[str, Any]) -> list[tuple
     boxes, classes = boxes or [], classes or []
     if not isinstance(boxes, list) or not isinstance(classes, list) or len(boxes) != len(classes):
         must = f"must have as many classes ({', '.join(CLASS_KEYS[:4])}) as boxes (bbox)"
-        raise DataError(explain(f"{path} line {number}: objects", must, objects))
+        raise DataError(explain(f"{path} line {number}: objects", must, objects, MEND_LINE))
     return list(zip(boxes, classes, strict=True))
 
 

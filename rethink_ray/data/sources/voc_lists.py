@@ -33,7 +33,8 @@ def read_stems(listed: Path, annotations: Path, xml_stems: Collection[str]) -> l
         raise DataError(explain(str(listed), must, shown, remedy)) from error
     except OSError as error:
         must = "must be a text file with one file stem per line"
-        raise DataError(explain(str(listed), must, str(error))) from error
+        remedy = "Check data.root, and that the file can be read."
+        raise DataError(explain(str(listed), must, str(error), remedy)) from error
     stems = {_find_stem(line.strip(), annotations, xml_stems) for line in lines if line.strip()}
     for stem in sorted(stems):
         if not read_file_name(f"{stem}.xml"):

@@ -33,6 +33,7 @@ from rethink_ray.spec.hashing import digest_of_parts
 PICTURE_FOLDER_NAMES = ("images", "JPEGImages")
 """Names of folders of pictures; ``labels`` in their place is the folder of the label files."""
 LABEL_FOLDER_NAME = "labels"
+MEND_LIST = "Save it as UTF-8 text with lines such as images/a.jpg, or name a folder instead."
 NO_LABEL_FILES = tuple(Path(name).name for name in CLASS_LISTS)
 """Text files in a folder of labels that are the labels of no picture."""
 
@@ -238,13 +239,13 @@ def _read_list(listed: Path, folder: Path) -> list[str]:
         lines = listed.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         must = "must be a text file with the path of one picture per line"
-        raise DataError(explain(str(listed), must, str(error))) from None
+        raise DataError(explain(str(listed), must, str(error), MEND_LIST)) from None
     pictures = []
     for line in filter(str.strip, lines):
         text = line.strip().replace("\\", "/")
         if not read_file_name(text):
             must = "must name one picture per line"
-            raise DataError(explain(str(listed), must, text[:100]))
+            raise DataError(explain(str(listed), must, text[:100], MEND_LIST))
         path = find_below(listed.parent, text) or find_below(folder, text) or folder / text
         pictures.append(os.path.normpath(path))
     return pictures

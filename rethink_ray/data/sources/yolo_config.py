@@ -24,6 +24,7 @@ YOLO_SPLIT_KEYS: Mapping[str, tuple[str, ...]] = {
 LIST_SUFFIX = ".txt"
 FIRST_YAML_NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
 CLASS_LISTS = ("classes.txt", "obj.names", "labels/classes.txt")
+MEND_YAML = "It reads {train: images/train, val: images/val, names: [cat, dog]}, a key a line."
 YOLO_LAYOUT = "data.yaml (names, train, val), or classes.txt beside images/ and labels/"
 
 
@@ -77,7 +78,7 @@ def is_yolo_yaml(path: Path) -> bool:
     if path.suffix not in (".yaml", ".yml") or not path.is_file():
         return False
     try:
-        tree = _parse_yaml(path)
+        tree = read_yolo_yaml(path)
     except DataError:
         return False
     splits = {key for keys in YOLO_SPLIT_KEYS.values() for key in keys} | {"path"}
@@ -103,7 +104,7 @@ def read_yolo_config(root: Path) -> YoloConfig:
 
 
 def _read_yaml(path: Path) -> YoloConfig:
-    tree = _parse_yaml(path)
+    tree = read_yolo_yaml(path)
     stated = {
         split: _as_list(next((tree[key] for key in keys if tree.get(key)), []))
         for split, keys in YOLO_SPLIT_KEYS.items()
@@ -121,17 +122,21 @@ def _read_yaml(path: Path) -> YoloConfig:
     )
 
 
-def _parse_yaml(path: Path) -> dict[str, Any]:
+def read_yolo_yaml(path: Path) -> dict[str, Any]:
     """Returns the mapping in a file; every value stays the text that the file has.
 
     So a class may be called ``yes``, ``007`` or ``1e3``.
+
+    Raises:
+        DataError: it is no YAML, or no mapping.
     """
     try:
         tree = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=yaml.BaseLoader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(explain(str(path), "must be a YAML file", str(error))) from None
+        raise DataError(explain(str(path), "must be a YAML file", str(error), MEND_YAML)) from None
     if not isinstance(tree, dict):
-        raise DataError(explain(str(path), "must be a mapping of keys to values", tree))
+        must = "must be a mapping of keys to values"
+        raise DataError(explain(str(path), must, tree, MEND_YAML))
     return tree
 
 
@@ -151,7 +156,8 @@ def _read_names(path: Path, tree: Mapping[str, Any]) -> dict[int, str]:
     elif isinstance(stated, dict):
         if not all(_read_count(key) is not None for key in stated):
             must = "must map each class id, a whole number from 0, to a name"
-            raise DataError(explain(f"{path}: names", must, show(stated)))
+            remedy = "For instance names: {0: cat, 1: dog}, or names: [cat, dog]."
+            raise DataError(explain(f"{path}: names", must, show(stated), remedy))
         names = {int(key): str(name) for key, name in stated.items()}
     else:
         names = {number: f"class_{number}" for number in range(count or 0)}
@@ -187,7 +193,8 @@ def _read_keypoint_shape(path: Path, value: Any) -> tuple[int, int] | None:
     sides = [_read_count(side) for side in value] if isinstance(value, list) else []
     if len(sides) != 2 or not sides[0] or sides[1] not in (2, 3):
         must = "must be [number of keypoints, 2 or 3 values of each]"
-        raise DataError(explain(f"{path}: kpt_shape", must, value))
+        remedy = "For instance kpt_shape: [17, 3]; leave it out where objects have none."
+        raise DataError(explain(f"{path}: kpt_shape", must, value, remedy))
     return sides[0], sides[1]
 
 
@@ -245,7 +252,8 @@ def _read_data_file(path: Path) -> YoloConfig:
     folder, names_file = path.parent, find_below(path.parent, stated.get("names", "obj.names"))
     if names_file is None:
         must = "must name the file with the names of the classes"
-        raise DataError(explain(f"{path}: names", must, stated.get("names")))
+        remedy = "Write names = obj.names, and a class on each line of that file."
+        raise DataError(explain(f"{path}: names", must, stated.get("names"), remedy))
     splits = {
         split: _find_entries(folder, [stated[key] for key in keys if key in stated])
         for split, keys in YOLO_SPLIT_KEYS.items()
@@ -277,7 +285,8 @@ def _read_lines(path: Path) -> list[str]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(explain(str(path), "must be a text file in UTF-8", str(error))) from None
+        must, remedy = "must be a text file in UTF-8", "Save it as UTF-8, or copy it again."
+        raise DataError(explain(str(path), must, str(error), remedy)) from None
     return [line for line in lines if line.strip()]
 
 
