@@ -14,7 +14,8 @@ from rethink_ray.analysis.show.answer import family_note
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
 from rethink_ray.judge.claims import ClaimOutcome
-from rethink_ray.judge.statistics import contrast, holm
+from rethink_ray.judge.statistics import contrast
+from rethink_ray.judge.step_down import holm
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.protocol.tables import StudyTables, build_tables
