@@ -163,8 +163,8 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
     for measured, decision in zip(primary, decisions, strict=True):
         if measured is None or measured.effect is None or measured.effect.se is None:
             continue
-        nulls = nulls_of(measured)
-        for null, p in zip(nulls, (decision.p_zero, decision.p_far), strict=True):
+        corrected = zip(nulls_of(measured), (decision.p_zero, decision.p_far), strict=True)
+        for null, p in corrected:
             p_values[null] = min(p, p_values.get(null, 1.0))
             shares[null] = min(decision.num_sharing, shares.get(null, len(primary)))
     return Corrections(p_values=p_values, num=len(primary), shares=shares)
@@ -178,12 +178,12 @@ def add_secondary(primary: Corrections, secondary: Sequence[Measurement]) -> Cor
     """
     rest = [m for m in secondary if not primary.p_values.keys() >= set(nulls_of(m))]
     among = correct_together(rest)
-    added = among.p_values.keys() - primary.p_values.keys()
+    added_nulls = among.p_values.keys() - primary.p_values.keys()
     return replace(
         primary,
         p_values={**among.p_values, **primary.p_values},
         shares={**among.shares, **primary.shares},
-        secondary=dict.fromkeys(added, among.num),
+        secondary=dict.fromkeys(added_nulls, among.num),
     )
 
 
@@ -216,17 +216,17 @@ def build_member(
 
 def list_plain_p_values(measured: Measurement | None) -> Mapping[Null, float]:
     """Every null about a difference -> its p by itself; empty without an interval."""
-    if measured is None or measured.effect is None or measured.effect.p_value is None:
+    effect = measured.effect if measured else None
+    if measured is None or effect is None:
         return {}
-    difference, margin = measured.difference, measured.margin
-    tests = (
-        UNCORRECTED.p_apart(difference),
-        UNCORRECTED.p_not_below(difference, margin),
-        UNCORRECTED.p_not_above(difference, margin),
-        UNCORRECTED.p_inside(difference, margin),
-        UNCORRECTED.p_beyond(difference, margin),
-    )
-    return {null: p for null, p in zip(list_nulls(measured), tests, strict=True) if p is not None}
+    margin = measured.margin
+    tests = (p_not_below(effect, margin), p_not_above(effect, margin), p_beyond(effect, margin))
+    known = [p for p in (effect.p_value, *tests) if p is not None]
+    if len(known) < 4:
+        return {}
+    apart, below, above, beyond = known
+    p_values = (apart, below, above, max(below, above), beyond)
+    return dict(zip(list_nulls(measured), p_values, strict=True))
 
 
 def list_nulls(measured: Measurement | None) -> tuple[Null, ...]:

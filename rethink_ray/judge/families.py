@@ -64,11 +64,11 @@ def decide_family(
         tuple(member.is_open and p < error for p in pair)
         for member, pair in zip(members, pairs, strict=True)
     ]
-    left = [
+    have_left = [
         member.has_left or (is_zero and (member.is_clear or is_far))
         for member, (is_zero, is_far) in zip(members, rejected, strict=True)
     ]
-    num_left = sum(left)
+    num_left = sum(have_left)
     return tuple(
         FamilyDecision(
             rejects_zero=is_zero,
@@ -79,7 +79,7 @@ def decide_family(
             num_sharing=len(members) - num_left + has_left,
         )
         for member, (p_zero, p_far), (is_zero, is_far), has_left in zip(
-            members, pairs, rejected, left, strict=True
+            members, pairs, rejected, have_left, strict=True
         )
     )
 

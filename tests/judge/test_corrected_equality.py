@@ -26,9 +26,11 @@ PAIR = "full/pretrained-vs-scratch@6x"
 
 
 def judge(means: dict[str, float], sd: float, **changes: Any) -> dict[str, Finding]:
-    """Findings by key: ``means`` of arms at 6x, three scores each."""
+    """Findings by key: ``means`` of arms at 4x and 6x, three scores each."""
     study = build_study(arms={name: ARMS[name] for name in means}, margin=MARGIN, **changes)
-    rows = {(arm, 6.0): [mean - sd, mean, mean + sd] for arm, mean in means.items()}
+    rows = {
+        (arm, n): [mean - sd, mean, mean + sd] for arm, mean in means.items() for n in (4.0, 6.0)
+    }
     samples = build_samples(rows)
     claims = measure_claims(about("ap", study.claims), samples, study.margin)
     return {finding.key: finding for finding in judge_study(study, samples, claims).findings}
