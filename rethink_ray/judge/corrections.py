@@ -157,7 +157,7 @@ def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
     A comparison that could not be tested (None, or without an interval) counts with p = 1. If two
     comparisons test the same null, the smaller p counts.
     """
-    decisions = decide_family([build_member(m, list_plain_p_values(m)) for m in primary])
+    decisions = decide_family([build_family_member(m, list_plain_p_values(m)) for m in primary])
     p_values: dict[Null, float] = {}
     shares: dict[Null, int] = {}
     for measured, decision in zip(primary, decisions, strict=True):
@@ -187,7 +187,7 @@ def add_secondary(primary: Corrections, secondary: Sequence[Measurement]) -> Cor
     )
 
 
-def build_member(
+def build_family_member(
     measured: Measurement | None,
     p_values: Mapping[Null, float],
     *,

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.judge.corrections import Null, build_member, list_nulls, list_plain_p_values
+from rethink_ray.judge.corrections import Null, build_family_member, list_nulls, list_plain_p_values
 from rethink_ray.judge.families import FamilyMember
 from rethink_ray.judge.look_errors import LookErrors
 from rethink_ray.judge.measurements import Measurement
@@ -45,7 +45,7 @@ class SeriesTests:
 
     def as_member(self, *, is_open: bool, has_left: bool) -> FamilyMember:
         """The comparison as its family is corrected."""
-        return build_member(
+        return build_family_member(
             self.comparison.measured, self.sequential, is_open=is_open, has_left=has_left
         )
 
