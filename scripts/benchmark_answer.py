@@ -3,9 +3,9 @@
     python scripts/benchmark_answer.py [--studies 200] [--all]      # the answers of a study
     python scripts/benchmark_answer.py --methods [--all]     # statistics that could give the set
 
-Arms differ by planted means; replicates add normal noise. Each study goes through ``choose_arm``,
-as a real one does; corrections of other comparisons could only enlarge the set. Ends with 1 if a
-line misses what was asked.
+Arms differ by planted means; replicates add normal noise. Each study goes through the judge, which
+corrects its comparisons, and ``choose_arm``, as a real one does. Ends with 1 if a line misses what
+was asked.
 """
 
 import argparse
@@ -21,7 +21,8 @@ from scipy.special import ndtr, stdtrit
 
 from rethink_ray.judge.arm_choice import choose_arm
 from rethink_ray.judge.best_set import NODES, WEIGHTS, interval_of_chosen
-from rethink_ray.judge.corrections import UNCORRECTED
+from rethink_ray.judge.judging import judge_questions
+from rethink_ray.judge.questions import ask_about_arms
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import mean_of
 from rethink_ray.spec.study import Study
@@ -98,6 +99,7 @@ def answer_rates(design: Design, studies: int, rng: Generator) -> AnswerRates:
     """Simulates studies of one design; each goes through the judge and ``choose_arm``."""
     study, best = build_planted(len(design.means)), len(design.means) - 1
     names = list(study.arms)
+    corrected = [q for q in ask_about_arms(study) if q.family in ("primary", "secondary")]
     truth = dict(zip(names, design.means, strict=True))
     inside = within = covered = plain = behind = 0
     size = 0.0
@@ -106,7 +108,8 @@ def answer_rates(design: Design, studies: int, rng: Generator) -> AnswerRates:
             build_planted_sample(name, (mean + sd * rng.normal(size=design.replicates)).tolist())
             for name, mean, sd in zip(names, design.means, design.sds, strict=True)
         ]
-        choice = choose_arm(study, "full", samples, names, UNCORRECTED)
+        judged = judge_questions(study, corrected, samples)
+        choice = choose_arm(study, "full", samples, names, judged.corrections)
         assert choice.best is not None
         assert choice.arm is not None
         is_inside = names[best] in choice.best.arms

@@ -27,7 +27,6 @@ from verdicts.sequential import answer_sequentially
 from verdicts.surfaces import Surface, draw_surfaces
 from verdicts.tables import all_tables
 from verdicts.tally import Point, Score, Tally, score_answers
-from verdicts.todays_findings import answer_as_findings
 
 
 def run_policies(num: int, workers: int) -> Tally:
@@ -43,10 +42,8 @@ def run_policies(num: int, workers: int) -> Tally:
 def ask_policies(surface: Surface) -> list[tuple[Point, Score]]:
     """The scores of every policy at every budget on one surface."""
     studies = {trials: run_study(surface, trials) for trials in BUDGETS}
-    fixed = list(answer_fixed_budgets(studies))
     answers = (
-        *fixed,
-        *map(answer_as_findings, fixed),
+        *answer_fixed_budgets(studies),
         *answer_sequentially(studies),
         *answer_by_rivals(surface),
     )

@@ -212,11 +212,11 @@ def _hope(plan: LookPlan, look: int, now: Effects, margin: float, sharing: Numbe
 
 
 def run_fixed(scores: Floats, margin: float) -> tuple[Outcome, Flags]:
-    """A fixed design with Holm's correction, judged as a study with a plain number is.
+    """A fixed design with Holm's correction of the differences alone.
 
     Returns:
-        The outcome without any verdict of equality; and the pairs that today's 90 % interval, which
-        is corrected for nothing, calls equivalent.
+        The outcome without any verdict of equality; and the pairs that a 90 % interval, which is
+        corrected for nothing, calls equivalent.
     """
     num = scores.shape[2]
     effects = measure(scores, num)
@@ -239,7 +239,7 @@ def run_fixed(scores: Floats, margin: float) -> tuple[Outcome, Flags]:
 
 
 def run_fixed_family(scores: Floats, margin: float) -> Outcome:
-    """A fixed design whose family is decided as at a look, with plain p values."""
+    """A fixed design, judged as a study with a plain number of replicates is."""
     fixed, _ = run_fixed(scores, margin)
     (effects,) = fixed.effects
     nothing = np.zeros(effects.value.shape, dtype=np.bool_)

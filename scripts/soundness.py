@@ -145,7 +145,8 @@ class FamilyRates:
     """What became of one family's comparisons over many simulated studies."""
 
     false_family: float
-    """Share of studies in which a comparison of equal arms was called supported or contradicted."""
+    """Share of studies with any wrong verdict: equal arms called supported or contradicted, a worse
+    one called better, or arms that differ by the margin or more called equivalent."""
     found: float
     """Share of the truly better arms that were called supported."""
     equivalent: float
@@ -178,7 +179,7 @@ def family_rates(
         wrong = False
         for effect, found in zip(effects, headlines, strict=True):
             (better if effect else equal)[found.verdict] += 1
-            wrong |= not effect and found.verdict in (Verdict.SUPPORTED, Verdict.CONTRADICTED)
+            wrong |= _is_wrong(found.verdict, effect, study.margin)
             if not effect and found.needed:
                 open_for.append(found.needed)
         false += wrong
@@ -188,6 +189,17 @@ def family_rates(
         equivalent=equal[Verdict.EQUIVALENT] / max(1, equal.total()),
         needed=statistics.median(open_for) if open_for else None,
     )
+
+
+def _is_wrong(verdict: Verdict, effect: float, margin: float) -> bool:
+    match verdict:
+        case Verdict.SUPPORTED:
+            return effect <= 0.0
+        case Verdict.CONTRADICTED:
+            return effect >= 0.0
+        case Verdict.EQUIVALENT:
+            return abs(effect) >= margin
+    return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,6 @@ from verdicts.surfaces import (  # noqa: E402
     draw_surfaces,
 )
 from verdicts.tally import Tally, rate_against_rivals, score_answer, score_answers  # noqa: E402
-from verdicts.todays_findings import judge_as_findings  # noqa: E402
 from verdicts.tune_replay import Asha, replay_tune  # noqa: E402
 
 from rethink_ray.analysis.read.published_tables import load_published  # noqa: E402
@@ -257,7 +256,7 @@ def test_a_sequential_study_stops_an_arm_once_all_of_its_leads_are_shown() -> No
     assert 5 <= take_looks(cells, QUESTIONS).replicates["full", "third"] < 9
 
 
-def test_one_rule_corrects_equalities_and_todays_findings_do_not() -> None:
+def test_the_one_rule_corrects_equalities() -> None:
     """Equal means with an sd of 0.2, three scores: t = 0.5 / (0.2 * sqrt(2 / 3)) = 3.06, df 4, so
     p on one side is 0.019. That is below 5 % alone, and above it among twelve."""
     scores = (40.0 - 0.2, 40.0, 40.0 + 0.2)
@@ -269,7 +268,8 @@ def test_one_rule_corrects_equalities_and_todays_findings_do_not() -> None:
     answer = Answer(policy="", budget="", winners=winners, updates=1.0, updates_longest=1.0)
     surface = draw_surface("equal", "quiet", 0)
     assert set(judge_answer(answer, surface.sds).values()) == {Verdict.INCONCLUSIVE}
-    assert set(judge_as_findings(answer, QUESTIONS).values()) == {Verdict.EQUIVALENT}
+    (alone,) = judge_answer(answer, surface.sds, QUESTIONS[:1]).values()
+    assert alone is Verdict.EQUIVALENT
 
 
 @pytest.mark.slow

@@ -74,7 +74,8 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
     powers = []
     if headlines:
         name = f"headlines: {describe_headlines(study)}"
-        rule = _primary_rule(study, rule_of("above", study.margin, apart_by=family), family)
+        rule = rule_of("above", study.margin, apart_by=family, margin_by=family)
+        rule = _primary_rule(study, rule)
         powers.append(_power(simulation, rule, name, (headlines, 2), num))
     everyone: Mapping[str, Claim] = {**claims, **paper_claims()}
     for name, claim in everyone.items():
@@ -84,16 +85,16 @@ def plan_power(study: Study, facts: DataFacts, noise: float, seed: int = 0) -> t
             margin = claim.margin_within(study.margin)
             rule = rule_of(expectation_of(claim), margin, apart_by=by, margin_by=by)
             if claim.primary:
-                rule = _primary_rule(study, rule, family)
+                rule = _primary_rule(study, rule)
             groups = _num_groups(claim, comparisons[0])
             powers.append(_power(simulation, rule, name, (len(comparisons), groups), num))
     return tuple(powers)
 
 
-def _primary_rule(study: Study, rule: DecisionRule, family: int) -> DecisionRule:
+def _primary_rule(study: Study, rule: DecisionRule) -> DecisionRule:
     """The rule of a primary comparison; with looks, that of the last one."""
     errors = read_look_errors(study)
-    return rule if errors is None else rule_at_last_look(errors, rule, family)
+    return rule if errors is None else rule_at_last_look(errors, rule)
 
 
 def measure_noise(study: Study, facts: DataFacts, state: StudyState) -> float:

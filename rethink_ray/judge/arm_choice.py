@@ -9,19 +9,19 @@
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Literal
 
 from rethink_ray.judge.best_set import CAUTION, BestSet, find_best_set
 from rethink_ray.judge.corrections import Corrections
-from rethink_ray.judge.decisions import Judgement, decide
+from rethink_ray.judge.decisions import Judgement, decide, find_rule
 from rethink_ray.judge.look_stop import LookStop
 from rethink_ray.judge.matching import Comparison, MatchedPair
 from rethink_ray.judge.measurements import Measurement, measure
 from rethink_ray.judge.power import count_replicates_needed
 from rethink_ray.judge.questions import ask_at_best, find_best_lengths
-from rethink_ray.judge.rules import ALPHA, rule_of
+from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES, mean_of, sample_sd
 from rethink_ray.judge.verdicts import Verdict
@@ -137,7 +137,7 @@ def choose_arm(
             if arm not in best.arms
         },
         open=tuple(
-            _state_open(pairs.of(chosen, other), chosen, len(judged))
+            _state_open(pairs.of(chosen, other), chosen, pairs.count_needed(chosen, other))
             for other in best.arms
             if other != chosen and not is_failed
         ),
@@ -150,7 +150,7 @@ class _Pairs:
     def __init__(
         self, study: Study, samples: Sequence[ScoreSample], corrections: Corrections
     ) -> None:
-        self._corrections = corrections
+        self._corrections, self._num_arms = corrections, len(samples)
         self._pairs = {
             frozenset((one.arm, other.arm)): _compare(study, (one, other), corrections)
             for one, other in combinations(samples, 2)
@@ -172,6 +172,23 @@ class _Pairs:
             if other != arm
         )
         return all(p is not None and p < ALPHA for p in p_values)
+
+    def count_needed(self, one: str, other: str) -> int | None:
+        """Replicates per arm that would decide between two arms of the set.
+
+        A lead that is shown by itself, but not among all arms, needs those that the comparison of
+        all arms takes.
+        """
+        pair = self.of(one, other)
+        decision, effect = pair.decision, pair.measured.effect
+        if decision.verdict is Verdict.INCONCLUSIVE or effect is None or effect.se is None:
+            return decision.needed
+        (matched,) = pair.measured.comparison.matched_pairs
+        assert matched.against is not None, "two arms"
+        sds = (sample_sd(matched.side.numbers), sample_sd(matched.against.numbers))
+        among_all = max(1.0, (self._num_arms - 1) / (2.0 * CAUTION)) * effect.looks
+        rule = replace(find_rule(pair.measured, self._corrections), apart=ALPHA / among_all)
+        return count_replicates_needed(effect.value, sds, rule, max(effect.nums))
 
 
 def _choose_without_interval(
@@ -239,7 +256,7 @@ def _highest(
     return min(arms, key=merit)
 
 
-def _state_open(pair: ArmComparison, chosen: str, num_arms: int) -> OpenComparison:
+def _state_open(pair: ArmComparison, chosen: str, needed: int | None) -> OpenComparison:
     (other,) = (arm for arm in pair.arms if arm != chosen)
     effect = pair.measured.effect
     value = effect.value if effect else 0.0
@@ -247,20 +264,6 @@ def _state_open(pair: ArmComparison, chosen: str, num_arms: int) -> OpenComparis
         arms=(chosen, other),
         lead=value if chosen == pair.arms[1] else 0.0 - value,
         is_equal=pair.decision.verdict is Verdict.EQUIVALENT,
-        needed=_count_needed(pair, num_arms),
+        needed=needed,
         stop=pair.measured.stop,
     )
-
-
-def _count_needed(pair: ArmComparison, num_arms: int) -> int | None:
-    """Replicates that would decide; for a lead that is shown by itself, but not among all arms,
-    those that the comparison of all arms takes."""
-    decision, effect = pair.decision, pair.measured.effect
-    if decision.verdict is Verdict.INCONCLUSIVE or effect is None or effect.se is None:
-        return decision.needed
-    (matched,) = pair.measured.comparison.matched_pairs
-    assert matched.against is not None, "two arms"
-    sds = (sample_sd(matched.side.numbers), sample_sd(matched.against.numbers))
-    apart_by = max(1.0, (num_arms - 1) / (2.0 * CAUTION)) * effect.looks
-    rule = rule_of("above", pair.measured.margin, apart_by=apart_by, margin_by=effect.looks)
-    return count_replicates_needed(effect.value, sds, rule, max(effect.nums))

@@ -70,11 +70,11 @@ def _remark(study: Study, answer: JudgedQuestion) -> str:
     num = counted(decision.num_corrected, "headline comparison")
     if decision.is_difference_corrected_away:
         return f" At {last} the two are apart by themselves, but not after correcting for {num}."
-    if decision.verdict is not Verdict.INCONCLUSIVE:
+    if decision.verdict is Verdict.SUPPORTED:
         return ""
     if decision.verdict_alone is Verdict.SUPPORTED:
         return f" By itself it has caught up, but not after correcting for {num}."
-    if decision.facts.is_inside:
+    if decision.verdict is Verdict.INCONCLUSIVE and decision.facts.is_inside:
         return (
             f" At {last} the two are within {study.margin:g} {metric_name(study)} of each other "
             "at the 5 % of an equivalence, but not yet at the 2.5 % of a catch-up."

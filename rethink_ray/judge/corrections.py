@@ -1,27 +1,29 @@
 """Primary comparisons corrected together, and one p value for each null hypothesis of a study.
 
-Holm's correction over the primary comparisons keeps the chance of one wrong verdict among all of
-them at 5 %. Its p values stand for their null hypotheses everywhere in the study: each finding that
-tests the same null, however it is worded, takes the corrected p. So no two findings disagree on
-whether one difference is shown.
+Each primary comparison has two null hypotheses of which one at most is true, and may err by
+rejecting it. One step-down (``families``) keeps the chance of any wrong "supported", "contradicted"
+or "equivalent" among all of them at 5 %. Its p values stand for their null hypotheses everywhere in
+the study: each finding that tests the same null, however it is worded, takes the corrected p. So no
+two findings disagree on whether one difference is shown.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from rethink_ray.judge.families import FamilyMember, decide_family, is_clear_of_margin
 from rethink_ray.judge.look_stop import LookStop
 from rethink_ray.judge.measurements import Difference, Measurement, Terms, turn_round
-from rethink_ray.judge.statistics import Estimate, holm, p_not_above, p_not_below
+from rethink_ray.judge.statistics import Estimate, p_beyond, p_not_above, p_not_below
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Null:
     """A null hypothesis: a statement about a difference that a test may refute."""
 
-    kind: Literal["zero", "behind", "far"]
+    kind: Literal["zero", "behind", "far", "near"]
     """``zero``: the difference is zero. ``behind``: the first side is behind by the margin or more.
-    ``far``: either side is behind by the margin or more."""
+    ``far``: either side is behind by the margin or more. ``near``: neither is."""
     terms: Terms
     """The difference that it is about."""
     scale: str
@@ -49,6 +51,8 @@ class Corrections:
     p_values: Mapping[Null, float]
     num: int
     """How many primary comparisons are corrected together."""
+    shares: Mapping[Null, int] = field(default_factory=dict)
+    """Null that is corrected -> how many comparisons share the error with its own in the end."""
     secondary: Mapping[Null, int] = field(default_factory=dict)
     """Null hypothesis of a secondary comparison -> how many of those are corrected together."""
     sequential: Mapping[Null, float] = field(default_factory=dict)
@@ -86,6 +90,13 @@ class Corrections:
         """How many comparisons are corrected together with the one of this difference."""
         return self.secondary.get(null_apart(difference), self.num)
 
+    def num_sharing(self, null: Null) -> int:
+        """The number by which the error is divided where this null is tested; 1 if it stands alone.
+
+        Comparisons that can err no more have left the count.
+        """
+        return self.shares.get(null, 1)
+
     def p_apart(self, difference: Difference) -> float | None:
         """Two-sided p of "the difference is zero"; None without an interval."""
         effect = difference.effect
@@ -102,6 +113,12 @@ class Corrections:
         effect = difference.effect
         alone = p_not_above(effect, margin) if effect else None
         return self._p(null_above(difference, margin), alone)
+
+    def p_beyond(self, difference: Difference, margin: float) -> float | None:
+        """Two-sided p of "the two differ by less than the margin"."""
+        effect = difference.effect
+        alone = p_beyond(effect, margin) if effect else None
+        return self._p(null_near(difference, margin), alone)
 
     def p_inside(self, difference: Difference, margin: float) -> float | None:
         """p of "the two differ by the margin or more": the larger of the two one-sided p values.
@@ -135,41 +152,105 @@ UNCORRECTED = Corrections(p_values={}, num=1)
 
 
 def correct_together(primary: Sequence[Measurement | None]) -> Corrections:
-    """Holm's p values of the primary comparisons, by null hypothesis.
+    """The corrected p values of comparisons that are decided once, by null hypothesis.
 
-    A comparison that could not be tested (None, or without an interval) counts with p = 1.
-
-    A claim about a margin ("is not behind") is contradicted by another test than the one that
-    supports it: that the difference is not zero. If no primary comparison makes that test, its p is
-    multiplied by the number of primary comparisons (Bonferroni).
+    A comparison that could not be tested (None, or without an interval) counts with p = 1. If two
+    comparisons test the same null, the smaller p counts.
     """
-    alone = [UNCORRECTED.p_expected(m) if m else None for m in primary]
-    adjusted = holm([1.0 if p is None else p for p in alone])
+    decisions = decide_family([build_family_member(m, list_plain_p_values(m)) for m in primary])
     p_values: dict[Null, float] = {}
-    for measured, p, corrected in zip(primary, alone, adjusted, strict=True):
-        if measured is not None and p is not None:
-            null = null_expected(measured)
-            p_values[null] = min(corrected, p_values.get(null, 1.0))
-    for measured in primary:
-        p_zero = UNCORRECTED.p_apart(measured.difference) if measured else None
-        if measured is not None and p_zero is not None:
-            null = null_apart(measured.difference)
-            p_values.setdefault(null, min(1.0, len(primary) * p_zero))
-    return Corrections(p_values=p_values, num=len(primary))
+    shares: dict[Null, int] = {}
+    for measured, decision in zip(primary, decisions, strict=True):
+        if measured is None or measured.effect is None or measured.effect.se is None:
+            continue
+        corrected = zip(nulls_of(measured), (decision.p_zero, decision.p_far), strict=True)
+        for null, p in corrected:
+            p_values[null] = min(p, p_values.get(null, 1.0))
+            shares[null] = min(decision.num_sharing, shares.get(null, len(primary)))
+    return Corrections(p_values=p_values, num=len(primary), shares=shares)
 
 
 def add_secondary(primary: Corrections, secondary: Sequence[Measurement]) -> Corrections:
     """The corrections of a study whose secondary comparisons are corrected among themselves.
 
-    A null that a primary comparison tests keeps its p, and takes no part in the second family.
+    A null that a primary comparison tests keeps its p; a comparison of which both nulls are tested
+    so takes no part in the second family.
     """
-    rest = [m for m in secondary if null_apart(m.difference) not in primary.p_values]
+    rest = [m for m in secondary if not primary.p_values.keys() >= set(nulls_of(m))]
     among = correct_together(rest)
+    added_nulls = among.p_values.keys() - primary.p_values.keys()
     return replace(
         primary,
         p_values={**among.p_values, **primary.p_values},
-        secondary=dict.fromkeys(among.p_values, among.num),
+        shares={**among.shares, **primary.shares},
+        secondary=dict.fromkeys(added_nulls, among.num),
     )
+
+
+def build_family_member(
+    measured: Measurement | None,
+    p_values: Mapping[Null, float],
+    *,
+    is_open: bool = True,
+    has_left: bool = False,
+) -> FamilyMember:
+    """A comparison as its family is corrected.
+
+    Args:
+        measured: the comparison; None: a declared claim that no two samples test.
+        p_values: of its nulls by themselves; empty without an interval.
+        is_open: False: an earlier look decided or stopped it.
+        has_left: it has handed on its share of the error at an earlier look.
+    """
+    if measured is None or measured.effect is None or not p_values:
+        return FamilyMember(is_open=is_open, has_left=has_left)
+    first, second = nulls_of(measured)
+    return FamilyMember(
+        p_zero=p_values[first],
+        p_far=p_values[second],
+        is_clear=is_clear_of_margin(measured.effect, measured.margin),
+        is_open=is_open,
+        has_left=has_left,
+    )
+
+
+def list_plain_p_values(measured: Measurement | None) -> Mapping[Null, float]:
+    """Every null about a difference -> its p by itself; empty without an interval."""
+    effect = measured.effect if measured else None
+    if measured is None or effect is None:
+        return {}
+    margin = measured.margin
+    tests = (p_not_below(effect, margin), p_not_above(effect, margin), p_beyond(effect, margin))
+    known = [p for p in (effect.p_value, *tests) if p is not None]
+    if len(known) < 4:
+        return {}
+    apart, below, above, beyond = known
+    p_values = (apart, below, above, max(below, above), beyond)
+    return dict(zip(list_nulls(measured), p_values, strict=True))
+
+
+def list_nulls(measured: Measurement | None) -> tuple[Null, ...]:
+    """Every null about a difference: zero, behind, ahead, far and near; none without any."""
+    if measured is None:
+        return ()
+    difference, margin = measured.difference, measured.margin
+    of_margin = (null_below, null_above, null_far, null_near)
+    return (null_apart(difference), *(null(difference, margin) for null in of_margin))
+
+
+def nulls_of(measured: Measurement) -> tuple[Null, Null]:
+    """The two nulls by which a comparison is decided; they cannot both be true.
+
+    The first says that there is no difference, or of a claim of equality: none as large as the
+    margin. The second says that there is one as large as the margin.
+    """
+    difference, margin = measured.difference, measured.margin
+    match measured.expects:
+        case "above":
+            return null_apart(difference), null_far(difference, margin)
+        case "equal":
+            return null_near(difference, margin), null_far(difference, margin)
+    return null_apart(difference), null_below(difference, margin)
 
 
 def null_apart(difference: Difference) -> Null:
@@ -192,6 +273,12 @@ def null_far(difference: Difference, margin: float) -> Null:
     """The two sides differ by the margin or more."""
     terms = _either_way(difference.terms)
     return Null(kind="far", terms=terms, scale=difference.scale, margin=margin)
+
+
+def null_near(difference: Difference, margin: float) -> Null:
+    """The two sides differ by less than the margin."""
+    terms = _either_way(difference.terms)
+    return Null(kind="near", terms=terms, scale=difference.scale, margin=margin)
 
 
 def null_expected(measured: Measurement) -> Null:

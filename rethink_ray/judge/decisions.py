@@ -13,10 +13,16 @@ support it and which contradict it. Facts use one p value for each null hypothes
 from dataclasses import dataclass, replace
 
 from rethink_ray.judge.catch_up import Bracket, find_bracket, find_reported_bracket
-from rethink_ray.judge.corrections import UNCORRECTED, Corrections
+from rethink_ray.judge.corrections import (
+    UNCORRECTED,
+    Corrections,
+    null_above,
+    null_below,
+    nulls_of,
+)
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.power import count_replicates_needed
-from rethink_ray.judge.rules import ALPHA, rule_of
+from rethink_ray.judge.rules import ALPHA, DecisionRule, rule_of
 from rethink_ray.judge.statistics import MIN_REPLICATES, sample_sd
 from rethink_ray.judge.verdicts import Verdict
 
@@ -31,6 +37,8 @@ class Facts:
     """Not behind by the margin or more."""
     is_inside: bool
     """The difference is smaller than the margin, whichever side is ahead."""
+    is_beyond: bool
+    """The difference is larger than the margin, whichever side is ahead."""
     bracket: Bracket | None
     """Catch-ups only."""
 
@@ -116,6 +124,7 @@ def derive_facts(measured: Measurement, corrections: Corrections) -> Facts:
         is_behind=is_apart and value < 0.0,
         is_not_below=_is_shown(corrections.p_not_below(difference, margin)),
         is_inside=_is_shown(corrections.p_inside(difference, margin)),
+        is_beyond=_is_shown(corrections.p_beyond(difference, margin)),
         bracket=find_bracket(measured.rungs, margin, corrections) if measured.rungs else None,
     )
 
@@ -146,7 +155,7 @@ def _support(measured: Measurement, facts: Facts) -> tuple[bool, bool]:
         case "above":
             return facts.is_ahead and not facts.is_inside, is_behind
         case "equal":
-            return facts.is_inside, facts.is_apart and _is_beyond_margin(measured)
+            return facts.is_inside, facts.is_apart and facts.is_beyond
         case "not_below":
             return facts.is_not_below, is_behind
         case "catches_up":
@@ -154,17 +163,10 @@ def _support(measured: Measurement, facts: Facts) -> tuple[bool, bool]:
             return has_caught_up, is_behind
 
 
-def _is_beyond_margin(measured: Measurement) -> bool:
-    interval = measured.effect.interval() if measured.effect else None
-    if interval is None:
-        return False
-    return interval[0] > measured.margin or interval[1] < -measured.margin
-
-
 def _needed(measured: Measurement, corrections: Corrections) -> int | None:
     """Replicates per side that would decide; None above 100, or if it is no plain difference.
 
-    It assumes that corrections stay as strong: a p value that they doubled now is doubled then.
+    It assumes that as many comparisons share the error then as now.
     """
     if measured.stop is not None and not measured.stop.is_over:
         return measured.stop.needed
@@ -177,30 +179,24 @@ def _needed(measured: Measurement, corrections: Corrections) -> int | None:
     sds = (sample_sd(pair.side.numbers), sample_sd(pair.against.numbers))
     if difference.is_paired:
         sds = (effect.se * effect.nums[0] ** 0.5, 0.0)
-    alone = corrections.alone
-    p_margin, p_margin_alone = (_p_margin(measured, c) for c in (corrections, alone))
-    num = corrections.num_with(difference)
-    apart_by = _factor(corrections.p_apart(difference), alone.p_apart(difference), num)
-    margin_by = _factor(p_margin, p_margin_alone, num)
-    rule = rule_of(
-        measured.expects,
-        measured.margin,
-        apart_by=apart_by * effect.looks,
-        margin_by=margin_by * effect.looks,
-    )
+    rule = find_rule(measured, corrections)
     return count_replicates_needed(effect.value, sds, rule, max(effect.nums))
 
 
-def _p_margin(measured: Measurement, corrections: Corrections) -> float | None:
-    """p of the test against the margin that could decide the claim."""
-    if measured.expects == "above":
-        return corrections.p_inside(measured.difference, measured.margin)
-    return corrections.p_expected(measured)
-
-
-def _factor(corrected: float | None, alone: float | None, num: int) -> float:
-    """The factor by which a correction multiplied a p value; ``num`` if that is unknown."""
-    return max(1.0, corrected / alone) if corrected and alone else float(max(1, num))
+def find_rule(measured: Measurement, corrections: Corrections) -> DecisionRule:
+    """The rule by which a claim is decided, at the levels that the corrections leave it."""
+    difference, margin = measured.difference, measured.margin
+    apart, of_margin = nulls_of(measured)
+    tested = [of_margin]
+    if of_margin.kind == "far":
+        tested += [null_below(difference, margin), null_above(difference, margin)]
+    looks = measured.effect.looks if measured.effect else 1
+    return rule_of(
+        measured.expects,
+        margin,
+        apart_by=looks * corrections.num_sharing(apart),
+        margin_by=looks * max(map(corrections.num_sharing, tested)),
+    )
 
 
 def _agrees(measured: Measurement, bracket: Bracket | None) -> bool | None:

@@ -1,4 +1,4 @@
-"""Decides the primary comparisons of a study together, at one of its looks.
+"""Decides comparisons together: the primary ones of a study at a look, or all of them at its end.
 
 ``correct_pairs`` divides the error by the comparisons that can still err. When a comparison leaves
 that count is settled here: its difference is shown not to be zero, and is *clear of the margin*.
@@ -14,15 +14,18 @@ from rethink_ray.judge.step_down import NullPair, correct_pairs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyMember:
-    """What a family needs to know of one comparison at a look. The defaults reject nothing."""
+    """What a family needs to know of one comparison. The defaults reject nothing.
+
+    Its p values are sequential ones at a look, and plain ones if there are no looks.
+    """
 
     p_zero: float = 1.0
-    """Sequential p of "the difference is zero", two-sided."""
+    """p of "the difference is zero", two-sided."""
     p_far: float = 1.0
-    """Sequential p of "the two differ by the margin or more", the larger of the two sides; of a
-    claim that its first side is not behind: of "behind by the margin or more"."""
+    """p of "the two differ by the margin or more", the larger of the two sides; of a claim that its
+    first side is not behind: of "behind by the margin or more"."""
     is_clear: bool = False
-    """``is_clear_of_margin`` at this look."""
+    """``is_clear_of_margin``, at a look with the numbers of that look."""
     is_open: bool = True
     """False: it was decided, or stopped, at an earlier look, and is not tested again."""
     has_left: bool = False
@@ -31,7 +34,7 @@ class FamilyMember:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FamilyDecision:
-    """What a look decides about one comparison."""
+    """What a family decides about one of its comparisons."""
 
     rejects_zero: bool
     """The difference is shown not to be zero."""
@@ -42,31 +45,43 @@ class FamilyDecision:
     p_far: float
     has_left: bool
     """It hands on its share of the error, now or since an earlier look."""
+    num_sharing: int
+    """How many comparisons share the error with it, itself included: it is decided by a p value
+    below the error divided by this number."""
 
 
 def decide_family(
     members: Sequence[FamilyMember], error: float = ALPHA
 ) -> tuple[FamilyDecision, ...]:
-    """What a look decides about each comparison of a family, in the order given.
+    """What is decided about each comparison of a family, in the order given.
 
     The chance of any wrong "supported", "contradicted" or "equivalent", among all comparisons and
     looks, stays at ``error``. A comparison that stopped for futility keeps its share of it, and so
     does one that was shown not to be zero but is not clear of the margin.
     """
-    pairs = [_pair_of(member) for member in members]
-    decisions = []
-    for member, (p_zero, p_far) in zip(members, correct_pairs(pairs), strict=True):
-        is_zero, is_far = (member.is_open and p < error for p in (p_zero, p_far))
-        decisions.append(
-            FamilyDecision(
-                rejects_zero=is_zero,
-                rejects_far=is_far,
-                p_zero=p_zero if member.is_open else 1.0,
-                p_far=p_far if member.is_open else 1.0,
-                has_left=member.has_left or (is_zero and (member.is_clear or is_far)),
-            )
+    pairs = correct_pairs([_pair_of(member) for member in members])
+    rejected = [
+        tuple(member.is_open and p < error for p in pair)
+        for member, pair in zip(members, pairs, strict=True)
+    ]
+    have_left = [
+        member.has_left or (is_zero and (member.is_clear or is_far))
+        for member, (is_zero, is_far) in zip(members, rejected, strict=True)
+    ]
+    num_left = sum(have_left)
+    return tuple(
+        FamilyDecision(
+            rejects_zero=is_zero,
+            rejects_far=is_far,
+            p_zero=p_zero if member.is_open else 1.0,
+            p_far=p_far if member.is_open else 1.0,
+            has_left=has_left,
+            num_sharing=len(members) - num_left + has_left,
         )
-    return tuple(decisions)
+        for member, (p_zero, p_far), (is_zero, is_far), has_left in zip(
+            members, pairs, rejected, have_left, strict=True
+        )
+    )
 
 
 def is_clear_of_margin(effect: Estimate, margin: float) -> bool:

@@ -68,6 +68,8 @@ def _sentence(study: Study, answer: JudgedQuestion) -> str:
     size = f"{signed(effect.value)} {metric} {span(effect.interval())}".rstrip()
     stop = _own_stop(answer)
     end = f"; {say_stop(stop, unit_name(study))}" if stop else ""
+    if decision.verdict_alone is Verdict.EQUIVALENT and decision.is_corrected_away:
+        end = f"; {_say_within_alone(decision)}{end}"
     match decision.verdict:
         case Verdict.SUPPORTED:
             return f"{on}, {other} ends above {reference} {at}: {size}{end}."
@@ -103,15 +105,21 @@ def say_needed(study: Study, needed: int | None) -> str:
 
 def _why_open(study: Study, effect: Estimate, decision: Judgement) -> str:
     """Why a comparison is open, unless its interval shows it; ends with a semicolon."""
-    num = decision.num_corrected
     if effect.se is None:
         of_what = " searches" if num_searches(study) > 1 else ""
         return f"with {effect.nums[0]} and {effect.nums[1]}{of_what} there is no interval; "
     if decision.verdict_alone is Verdict.EQUIVALENT:
-        return f"within the margin, but no longer after correcting for {num} comparisons; "
+        return f"{_say_within_alone(decision)}; "
     if decision.is_corrected_away:
+        num = decision.num_corrected
         return f"zero is left out, but no longer after correcting for {num} comparisons; "
     return ""
+
+
+def _say_within_alone(decision: Judgement) -> str:
+    """That an interval inside the margin does not make two arms equal in their family."""
+    num = decision.num_corrected
+    return f"within the margin by itself, but no longer after correcting for {num} comparisons"
 
 
 def say_why_untested(measured: Measurement, *, against_first: bool) -> str:

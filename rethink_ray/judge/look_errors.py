@@ -79,17 +79,16 @@ def read_look_errors(study: Study) -> LookErrors | None:
     )
 
 
-def rule_at_last_look(errors: LookErrors, rule: DecisionRule, family: int) -> DecisionRule:
+def rule_at_last_look(errors: LookErrors, rule: DecisionRule) -> DecisionRule:
     """How the last planned look decides a primary comparison.
 
     Args:
         errors: that the looks may spend.
-        rule: what the claim expects, and its margin.
-        family: how many primary comparisons share the error.
+        rule: how it is decided with a plain number of replicates.
     """
     last = len(errors.plan.looks) - 1
     return replace(
         rule,
-        apart=errors.at_look(last, ALPHA / family),
-        margin_error=errors.at_look(last, 2.0 * ALPHA / family) / 2.0,
+        apart=errors.at_look(last, rule.apart),
+        margin_error=errors.at_look(last, 2.0 * rule.margin_error) / 2.0,
     )

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rethink_ray.judge.corrections import Null, null_above, null_apart, null_below, null_far
-from rethink_ray.judge.families import FamilyMember, is_clear_of_margin
+from rethink_ray.judge.corrections import Null, build_family_member, list_nulls, list_plain_p_values
+from rethink_ray.judge.families import FamilyMember
 from rethink_ray.judge.look_errors import LookErrors
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.questions import ArmInRegime
-from rethink_ray.judge.statistics import Estimate, p_not_above, p_not_below
+from rethink_ray.judge.statistics import Estimate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,37 +45,9 @@ class SeriesTests:
 
     def as_member(self, *, is_open: bool, has_left: bool) -> FamilyMember:
         """The comparison as its family is corrected."""
-        measured = self.comparison.measured
-        if measured is None or measured.effect is None or not self.sequential:
-            return FamilyMember(is_open=is_open, has_left=has_left)
-        zero, margin = nulls_of(measured)
-        return FamilyMember(
-            p_zero=self.sequential[zero],
-            p_far=self.sequential[margin],
-            is_clear=is_clear_of_margin(measured.effect, measured.margin),
-            is_open=is_open,
-            has_left=has_left,
+        return build_family_member(
+            self.comparison.measured, self.sequential, is_open=is_open, has_left=has_left
         )
-
-
-def nulls_of(measured: Measurement) -> tuple[Null, Null]:
-    """The two nulls by which a comparison is decided; they cannot both be true.
-
-    The first is that there is no difference. The other one is about the margin.
-    """
-    difference, margin = measured.difference, measured.margin
-    if measured.expects in ("above", "equal"):
-        return null_apart(difference), null_far(difference, margin)
-    return null_apart(difference), null_below(difference, margin)
-
-
-def list_nulls(measured: Measurement | None) -> tuple[Null, ...]:
-    """Every null about a difference: zero, behind, ahead and far; none without a measurement."""
-    if measured is None:
-        return ()
-    difference, margin = measured.difference, measured.margin
-    of_margin = (null(difference, margin) for null in (null_below, null_above, null_far))
-    return (null_apart(difference), *of_margin)
 
 
 def derive_tests(errors: LookErrors, series: Sequence[PrimaryComparison]) -> SeriesTests:
@@ -86,29 +58,21 @@ def derive_tests(errors: LookErrors, series: Sequence[PrimaryComparison]) -> Ser
         series: its numbers at each look so far. A look without an interval shows nothing.
     """
     last, measured = series[-1], series[-1].measured
-    if measured is None or last.effect is None or last.effect.p_value is None:
+    if measured is None or not list_plain_p_values(measured):
         return SeriesTests(comparison=last, effects=(), sequential={})
-    rows = (_plain_p(one.effect, measured.margin) for one in series)
-    apart, below, above = zip(*rows, strict=True)
-    far = [max(sides) for sides in zip(below, above, strict=True)]
+    nulls = list_nulls(measured)
+    nothing_shown = (1.0,) * len(nulls)
+    rows = (tuple(list_plain_p_values(one.measured).values()) or nothing_shown for one in series)
+    by_null = dict(zip(nulls, zip(*rows, strict=True), strict=True))
     effects = tuple(one.effect for one in series if one.effect and one.effect.se is not None)
     return SeriesTests(
         comparison=last,
         effects=effects if len(effects) == len(series) else (),
-        sequential=dict(
-            zip(
-                list_nulls(measured),
-                (errors.overall(apart), *map(errors.overall_one_sided, (below, above, far))),
-                strict=True,
-            )
-        ),
+        sequential={null: _combine(errors, null, p_values) for null, p_values in by_null.items()},
     )
 
 
-def _plain_p(effect: Estimate | None, margin: float) -> tuple[float, float, float]:
-    """p of no difference, of behind by the margin and of ahead by it; 1 without an interval."""
-    if effect is None:
-        return 1.0, 1.0, 1.0
-    p_values = (effect.p_value, p_not_below(effect, margin), p_not_above(effect, margin))
-    apart, below, above = (1.0 if p is None else p for p in p_values)
-    return apart, below, above
+def _combine(errors: LookErrors, null: Null, p_values: Sequence[float]) -> float:
+    """The sequential p of a null, from its plain p at each look."""
+    is_two_sided = null.kind in ("zero", "near")
+    return errors.overall(p_values) if is_two_sided else errors.overall_one_sided(p_values)

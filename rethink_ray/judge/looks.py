@@ -26,7 +26,9 @@ from rethink_ray.judge.corrections import (
     FrozenDifference,
     Null,
     key_of_difference,
+    list_nulls,
     null_expected,
+    nulls_of,
 )
 from rethink_ray.judge.decisions import decide
 from rethink_ray.judge.families import FamilyDecision, decide_family
@@ -36,8 +38,6 @@ from rethink_ray.judge.look_tests import (
     PrimaryComparison,
     SeriesTests,
     derive_tests,
-    list_nulls,
-    nulls_of,
 )
 from rethink_ray.judge.measurements import Measurement, turn_round
 from rethink_ray.judge.power import POWER
@@ -81,6 +81,8 @@ class LookOutcome:
     """Corrected p of the null that the claim expects to be wrong; None without an interval."""
     has_left: bool
     """Its share of the error has passed on to the others."""
+    num_sharing: int
+    """How many comparisons shared the error with it at that look."""
 
     @property
     def key(self) -> str:
@@ -222,10 +224,13 @@ def correct_looks(outcomes: Sequence[LookOutcome]) -> Corrections:
     """
     p_values: dict[Null, float] = {}
     sequential: dict[Null, float] = {}
+    shares: dict[Null, int] = {}
     frozen: dict[DifferenceKey, FrozenDifference] = {}
     for outcome in sorted(outcomes, key=lambda o: (not o.stop.is_decided, o.look)):
         for known, more in ((p_values, outcome.p_values), (sequential, outcome.sequential)):
             known.update({null: p for null, p in more.items() if null not in known})
+        for null in outcome.p_values:
+            shares.setdefault(null, outcome.num_sharing)
         measured = outcome.comparison.measured
         if measured is not None:
             key = key_of_difference(measured.difference)
@@ -234,7 +239,11 @@ def correct_looks(outcomes: Sequence[LookOutcome]) -> Corrections:
                 effect = turn_round(effect)
             frozen.setdefault(key, FrozenDifference(effect=effect, stop=outcome.stop))
     return Corrections(
-        p_values=p_values, num=max(1, len(outcomes)), sequential=sequential, frozen=frozen
+        p_values=p_values,
+        num=max(1, len(outcomes)),
+        shares=shares,
+        sequential=sequential,
+        frozen=frozen,
     )
 
 
@@ -246,8 +255,6 @@ class _Look:
     number: int
     """Replicates of each arm."""
     num_compared: int
-    num_left: int
-    """How many comparisons share the error still."""
 
 
 def _take_one(
@@ -267,12 +274,7 @@ def _take_one(
             for tests, outcome in zip(tested, stopped, strict=True)
         ]
     )
-    look = _Look(
-        index=len(history) - 1,
-        number=number,
-        num_compared=len(tested),
-        num_left=max(1, sum(not decision.has_left for decision in decided)),
-    )
+    look = _Look(index=len(history) - 1, number=number, num_compared=len(tested))
     return tuple(
         outcome or _conclude(errors, look, tests, decision)
         for outcome, tests, decision in zip(stopped, tested, decided, strict=True)
@@ -287,12 +289,11 @@ def _conclude(
     verdict: ComparisonVerdict = "open"
     p_values: dict[Null, float] = {}
     if measured is not None and tests.sequential:
-        zero, margin = nulls_of(measured)
-        p_values = {zero: decision.p_zero, margin: decision.p_far}
+        p_values = dict(zip(nulls_of(measured), (decision.p_zero, decision.p_far), strict=True))
         measured = _widen(errors, look.index, measured)
         corrections = Corrections(p_values=p_values, num=1, sequential=tests.sequential)
         verdict = VERDICTS.get(decide(measured, corrections).verdict, "open")
-    chances = _chances(errors, look, measured)
+    chances = _chances(errors, look, measured, decision.num_sharing)
     if measured is None or measured.effect is None:
         verdict = "futile"  # one side has no score, and more replicates have none either
     elif verdict == "open" and look.number >= FIRST_FUTILE and chances:
@@ -312,6 +313,7 @@ def _conclude(
         sequential=tests.sequential,
         p_value=_p_expected(measured, decision) if p_values else None,
         has_left=decision.has_left,
+        num_sharing=decision.num_sharing,
     )
 
 
@@ -326,6 +328,7 @@ def _wait(most: int, comparison: PrimaryComparison) -> LookOutcome:
         sequential=nothing_shown,
         p_value=None,
         has_left=False,
+        num_sharing=1,
     )
 
 
@@ -339,12 +342,14 @@ def _widen(errors: LookErrors, look: int, measured: Measurement) -> Measurement:
     return replace(measured, difference=difference)
 
 
-def _chances(errors: LookErrors, look: _Look, measured: Measurement | None) -> dict[int, float]:
+def _chances(
+    errors: LookErrors, look: _Look, measured: Measurement | None, num_sharing: int
+) -> dict[int, float]:
     """Number of replicates at each planned look to come -> chance that it decides."""
     effect, looks = measured.effect if measured else None, errors.plan.looks
     if measured is None or effect is None or look.index >= len(looks) - 1:
         return {}
-    by = look.num_left * effect.looks * ALPHA / (ALPHA - errors.reserve)
+    by = num_sharing * effect.looks * ALPHA / (ALPHA - errors.reserve)
     rule = rule_of(measured.expects, measured.margin, apart_by=by, margin_by=by)
     chances = chance_to_decide_later(errors.plan, look.index, effect, rule)
     return dict(zip(looks[look.index + 1 :], chances, strict=True))

@@ -128,11 +128,11 @@ def p_not_above(estimate: Estimate, margin: float) -> float | None:
     return p_not_below(replace(estimate, value=-estimate.value), margin)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjusted p values, in the order given."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    adjusted, running = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        running = max(running, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = running
-    return adjusted
+def p_beyond(estimate: Estimate, margin: float) -> float | None:
+    """Two-sided p of "apart by less than the margin", times the looks; None below three."""
+    if estimate.se is None or estimate.df is None:
+        return None
+    beyond = abs(estimate.value) - margin
+    if estimate.se == 0.0:
+        return 0.0 if beyond > 0.0 else 1.0
+    return min(1.0, float(estimate.looks * 2.0 * stdtr(estimate.df, -beyond / estimate.se)))

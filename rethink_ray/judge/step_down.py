@@ -11,8 +11,13 @@ leaves once neither error is possible any more (Shaffer 1986, JASA 81, 826):
 
 - both nulls are rejected, or
 - the difference is shown to be larger than the margin: on such numbers nothing shows the two equal.
+
+Example with two comparisons: p of zero 0.001 and 0.03, and nothing shows either pair equal. If the
+first difference is clear of the margin it leaves at 2 x 0.001, and the second one keeps its 0.03;
+else the second one's p is 2 x 0.03.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -39,23 +44,42 @@ def correct_pairs(pairs: Sequence[NullPair]) -> list[tuple[float, float]]:
     Args:
         pairs: of all comparisons that are corrected together.
     """
-    corrected = []
-    for index, pair in enumerate(pairs):
-        others = sorted(p.leaving for i, p in enumerate(pairs) if i != index)
-        corrected.append((_correct(pair.first, others), _correct(pair.second, others)))
-    return corrected
+    queue = _Queue([pair.leaving for pair in pairs])
+    return [
+        (queue.correct(pair.first, pair.leaving), queue.correct(pair.second, pair.leaving))
+        for pair in pairs
+    ]
 
 
-def _correct(p: float, others: Sequence[float]) -> float:
-    """The smallest error of a family at which a null is rejected.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p values, in the order given: comparisons that have one null each."""
+    pairs = [NullPair(first=p, second=0.0, beyond=1.0) for p in p_values]
+    return [first for first, _ in correct_pairs(pairs)]
 
-    Args:
-        p: of the null alone.
-        others: the p values at which the other comparisons leave, rising.
-    """
-    num = len(others) + 1
-    smallest, until_left = num * p, 0.0
-    for left, leaving in enumerate(others, start=1):
-        until_left = max(until_left, (num - left + 1) * leaving)
-        smallest = min(smallest, max(until_left, (num - left) * p))
-    return min(1.0, smallest)
+
+class _Queue:
+    """The comparisons of a family in the order in which they leave the count."""
+
+    def __init__(self, leaving: Sequence[float]) -> None:
+        self._leaving = sorted(leaving)
+        self._until_left = [0.0]
+        """``[k]``: the smallest error of the family at which the first ``k`` have left."""
+        for before, p in enumerate(self._leaving):
+            self._until_left.append(max(self._until_left[-1], (len(leaving) - before) * p))
+
+    def correct(self, p: float, leaving: float) -> float:
+        """The smallest error of the family at which a null is rejected.
+
+        Comparisons that leave before the null's own one does are no longer counted.
+
+        Args:
+            p: of the null alone.
+            leaving: the p value at which its comparison leaves.
+        """
+        num, most = len(self._leaving), bisect_right(self._leaving, leaving) - 1
+
+        def error(num_left: int) -> float:
+            return max(self._until_left[num_left], (num - num_left) * p)
+
+        enough = bisect_left(range(most), True, key=lambda k: self._until_left[k] >= (num - k) * p)
+        return min(1.0, error(enough), error(max(0, enough - 1)))

@@ -1,17 +1,18 @@
 """Findings about twins, two arms with the same settings: a sound study cannot tell them apart.
 
 All lengths of all regimes answer one question, whether comparisons here can be trusted, so they are
-corrected together. A test that does not tell twins apart is no proof that they are equal: the
-sentence says how far apart the data still allow them to be.
+corrected together (Holm). A test that does not tell twins apart is no proof that they are equal:
+the sentence says how far apart the data still allow them to be.
 """
 
 from collections.abc import Iterator, Sequence
 
-from rethink_ray.judge.corrections import correct_together
+from rethink_ray.judge.corrections import null_apart
 from rethink_ray.judge.lead_words import evidence_of
 from rethink_ray.judge.measurements import Measurement
 from rethink_ray.judge.questions import Question
 from rethink_ray.judge.rules import ALPHA
+from rethink_ray.judge.step_down import holm
 from rethink_ray.judge.verdicts import Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times
 from rethink_ray.spec.study import Study
@@ -24,12 +25,19 @@ def check_twins(
     study: Study, measured: Sequence[tuple[Question, tuple[Measurement, ...]]]
 ) -> Iterator[Finding]:
     """One finding per regime and pair of twins that share a length."""
-    tested = [m for _, rungs in measured for m in rungs if m.effect and m.effect.se is not None]
-    corrections = correct_together(tested)
+    alone = {
+        null_apart(m.difference): m.effect.p_value
+        for _, rungs in measured
+        for m in rungs
+        if m.effect and m.effect.p_value is not None
+    }
+    corrected = dict(zip(alone, holm(list(alone.values())), strict=True))
     for question, rungs in measured:
-        known = [(m, p) for m in rungs if (p := corrections.p_expected(m)) is not None]
+        known = [
+            (m, p) for m in rungs if (p := corrected.get(null_apart(m.difference))) is not None
+        ]
         if rungs:
-            yield _state_twins(study, question, rungs, known, corrections.num)
+            yield _state_twins(study, question, rungs, known, len(corrected))
 
 
 def _state_twins(

@@ -33,7 +33,7 @@ class Finding:
     key: str
     kind: FindingKind
     family: FindingFamily
-    """``primary``: corrected together (Holm). ``secondary``: two arms of which neither is the
+    """``primary``: corrected together. ``secondary``: two arms of which neither is the
     reference, corrected among themselves. ``check``: whether the study can be trusted."""
     regime: str
     arms: tuple[str, ...]

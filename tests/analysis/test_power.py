@@ -62,6 +62,7 @@ def test_a_larger_family_sees_only_larger_differences() -> None:
     together = _plan(5, 0.3, claims=claims)
     assert (alone.level, together["headlines"].level) == (0.05, pytest.approx(0.05 / 4))
     assert together["headlines"].smallest > alone.smallest
+    assert together["headlines"].equal < alone.equal
     assert together["ahead"].num_comparisons == 3
 
 

@@ -14,7 +14,8 @@ from rethink_ray.analysis.show.answer import family_note
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
 from rethink_ray.judge.claims import ClaimOutcome
-from rethink_ray.judge.statistics import contrast, holm
+from rethink_ray.judge.statistics import contrast
+from rethink_ray.judge.step_down import holm
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.extension import fingerprint_of
 from rethink_ray.protocol.tables import StudyTables, build_tables
@@ -209,21 +210,22 @@ def test_own_primary_claims_are_corrected_together_with_the_headlines() -> None:
     assert [f.kind for f in primary] == ["arms", "claim", "claim", "claim"]
     assert findings.num_primary == 4
     raw = [f.effect.p_value or 0.0 for f in primary if f.effect]
-    assert [f.p_adjusted for f in primary] == pytest.approx(holm(raw))
+    for finding, p, by_holm in zip(primary, raw, holm(raw), strict=True):
+        # one null of a comparison may be rejected while the other keeps it in the count
+        assert by_holm <= (finding.p_adjusted or 0.0) <= 4.0 * p + 1e-12
+    assert min(f.p_adjusted or 0.0 for f in primary) == pytest.approx(4.0 * min(raw))
     assert "1 headline comparison (the longest shared length of each pair) and 3 declared" in (
         as_terminal(findings)
     )
 
 
-def test_what_is_said_of_equivalence_depends_on_whether_a_primary_claim_is_about_a_margin() -> None:
+def test_what_is_said_of_equivalence_depends_on_whether_comparisons_are_corrected() -> None:
     near = {2.0: 0.0, 4.0: 0.0, 6.0: 0.0}
     claims = {"same": {**AHEAD, "expect": "equal", "primary": True}}
     corrected = family_note(_lead(near, claims=claims))
-    assert_says("analysis", "equivalence that a primary claim tests", corrected)
-    for claims in ({"same": {**AHEAD, "expect": "equal"}}, {"ahead": {**AHEAD, "primary": True}}):
-        assert "neither this nor the 95 % intervals are corrected" in family_note(
-            _lead(near, claims=claims)
-        )
+    assert_says("analysis", "equivalence that is corrected", corrected)
+    one = family_note(_lead(near, claims={"same": {**AHEAD, "expect": "equal"}}))
+    assert "Equivalent: the 90 % interval lies inside the margin." in one
 
 
 def test_a_primary_claim_that_cannot_be_tested_still_counts_and_says_why() -> None:

@@ -75,6 +75,13 @@ def test_at_most_5_families_in_100_call_equal_arms_different(effects: tuple[floa
     assert rates.false_family <= 0.05 + 2.0 * (0.05 * 0.95 / 150) ** 0.5
 
 
+def test_at_most_5_families_in_100_call_arms_at_the_margin_equal() -> None:
+    """With an uncorrected 90 % interval one in seven such families errs."""
+    effects, rng = [0.5] * 5, np.random.default_rng(12)
+    rates = family_rates(build_study(), effects, 0.15, 5, 150, rng)
+    assert rates.false_family <= 0.05 + 2.0 * (0.05 * 0.95 / 150) ** 0.5
+
+
 def test_one_searchs_luck_is_taken_for_an_arms_lead_and_that_of_several_searches_is_not() -> None:
     luck, rng = Luck(trials=8, spread=1.0, noise=0.3), np.random.default_rng(11)
     rates = {}

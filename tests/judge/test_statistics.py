@@ -4,14 +4,12 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 
 from rethink_ray.judge.statistics import (
     Estimate,
-    holm,
     mean_of,
+    p_beyond,
     p_not_above,
     p_not_below,
     sample_sd,
@@ -79,20 +77,14 @@ def test_the_two_one_sided_tests_at_5_percent_are_the_90_percent_interval() -> N
     assert p_not_below(Estimate(value=0.0, se=None, df=None, nums=(2, 2)), 0.5) is None
 
 
-def test_holm_multiplies_by_what_is_left_and_never_decreases() -> None:
-    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([]) == []
-
-
-@given(st.lists(st.floats(0.0, 1.0), max_size=8))
-def test_holm_keeps_the_order_and_lies_between_plain_and_bonferroni(p_values: list[float]) -> None:
-    adjusted = holm(p_values)
-    for p, q in zip(p_values, adjusted, strict=True):
-        assert p <= q <= 1.0
-        assert q <= max(min(1.0, len(p_values) * r) for r in p_values if r <= p) + 1e-12
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    assert [adjusted[i] for i in order] == sorted(adjusted)
+def test_a_difference_is_beyond_the_margin_if_its_95_percent_interval_is() -> None:
+    edge = 0.5 + t_quantile(0.95, 8.0) * 0.1
+    for value, is_beyond in ((edge + 1e-9, True), (edge - 1e-9, False), (0.0, False)):
+        for sign in (1.0, -1.0):
+            effect = Estimate(value=sign * value, se=0.1, df=8.0, nums=(5, 5))
+            assert ((p_beyond(effect, 0.5) or 0.0) < 0.05) is is_beyond
+    assert p_beyond(Estimate(value=0.4, se=0.0, df=8.0, nums=(5, 5)), 0.5) == 1.0
+    assert p_beyond(Estimate(value=9.0, se=None, df=None, nums=(2, 2)), 0.5) is None
 
 
 @pytest.mark.parametrize(("num", "low", "high"), [(3, 0.945, 0.985), (5, 0.94, 0.975)])

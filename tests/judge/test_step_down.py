@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import norm
 
-from rethink_ray.judge.step_down import NullPair, correct_pairs
+from rethink_ray.judge.step_down import NullPair, correct_pairs, holm
 
 
 def pair(first: float, second: float = 1.0, beyond: float = 1.0) -> NullPair:
@@ -37,6 +39,44 @@ def test_the_order_of_comparisons_changes_nothing() -> None:
     pairs = [pair(0.001, beyond=0.004), pair(0.03), pair(0.2, 0.012), pair(0.0005, beyond=0.0006)]
     turned = correct_pairs(pairs[::-1])
     assert correct_pairs(pairs) == turned[::-1]
+
+
+def test_of_three_pairs_each_counts_those_that_have_not_left_before_it() -> None:
+    """The first leaves at 3 x 0.002, the second at 2 x 0.01, and the third then stands alone."""
+    pairs = [pair(0.03, 0.04), pair(0.001, beyond=0.002), pair(0.01, 0.005)]
+    third, first, second = correct_pairs(pairs)
+    assert first == (0.003, 1.0)
+    assert second == (0.02, 0.01)
+    assert third == (0.03, 0.04)
+
+
+def test_of_three_pairs_one_whose_equality_alone_is_shown_keeps_the_count_at_three() -> None:
+    # p of the margin 0.004: equal; but p of zero is 0.2, so perhaps its difference is not zero
+    equal, other, third = correct_pairs([pair(0.2, 0.004), pair(0.02), pair(0.5, 0.02)])
+    assert equal == pytest.approx((0.6, 0.012))
+    assert other == pytest.approx((0.06, 1.0))
+    assert third == pytest.approx((1.0, 0.06))
+
+
+def test_a_family_of_20000_takes_no_longer_than_sorting_it() -> None:
+    many = [pair(p, beyond=p) for p in np.linspace(1e-9, 1.0, 20_000).tolist()]
+    assert correct_pairs(many)[0] == (pytest.approx(2e-5), 1.0)
+
+
+def test_holm_multiplies_by_what_is_left_and_never_decreases() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0.0, 1.0), max_size=8))
+def test_holm_keeps_the_order_and_lies_between_plain_and_bonferroni(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for p, q in zip(p_values, adjusted, strict=True):
+        assert p <= q <= 1.0
+        assert q <= max(min(1.0, len(p_values) * r) for r in p_values if r <= p) + 1e-12
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    assert [adjusted[i] for i in order] == sorted(adjusted)
 
 
 @pytest.mark.parametrize(

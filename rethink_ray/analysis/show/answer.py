@@ -2,13 +2,12 @@
 
 from rethink_ray.analysis.containment import missing_summary
 from rethink_ray.analysis.findings import Findings
-from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.questions import describe_headlines
 from rethink_ray.judge.rules import ALPHA
 from rethink_ray.judge.verdicts import Finding
 from rethink_ray.judge.wording import counted, metric_name, percent, times, unit_name
 from rethink_ray.protocol.cell_rules import has_looks, num_searches
-from rethink_ray.spec.edits import has_added_cells, select_declared_claims
+from rethink_ray.spec.edits import has_added_cells
 
 
 def answer_lines(findings: Findings) -> list[str]:
@@ -76,16 +75,15 @@ def _sequential_words(findings: Findings) -> str:
 
 
 def _equivalence_words(findings: Findings) -> str:
-    """Explains the test of an equivalence. A primary claim about a margin is corrected, too."""
+    """Explains the test of an equivalence, and what the intervals beside it say."""
     rule = "Equivalent: the 90 % interval lies inside the margin"
-    claims = select_declared_claims(findings.study).values()
-    if any(claim.primary and expectation_of(claim) != "above" for claim in claims):
-        return (
-            f"{rule}, and where a primary claim tests the same difference against the margin, its "
-            f"corrected p is below {ALPHA:g} as well. Intervals are not corrected for the number "
-            "of comparisons."
-        )
-    return f"{rule}; neither this nor the 95 % intervals are corrected."
+    if findings.num_primary == 1 and findings.num_secondary <= 1:
+        return f"{rule}."
+    return (
+        f"{rule}, and where comparisons are corrected together, the corrected p of "
+        f'"apart by the margin or more" is below {ALPHA:g} as well. Intervals are those of one '
+        "comparison by itself."
+    )
 
 
 def _primary_words(findings: Findings) -> str:
@@ -97,8 +95,9 @@ def _primary_words(findings: Findings) -> str:
     headlines = f"{counted(num - num_claims, 'headline comparison')} ({where})"
     claims = f" and {counted(num_claims, 'declared claim')}" if num_claims else ""
     return (
-        f"{headlines}{claims} are judged together at {ALPHA:g} by Holm's correction: the chance "
-        f"that luck decides even one of them stays below {percent(ALPHA)}."
+        f"{headlines}{claims} are judged together at {ALPHA:g}: p values are corrected step by "
+        "step, and the chance that luck decides even one of them wrongly (above, below or "
+        f"equivalent) stays below {percent(ALPHA)}."
     )
 
 

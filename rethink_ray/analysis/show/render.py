@@ -166,7 +166,7 @@ def _family(findings: Findings) -> dict[str, Any]:
     return {
         "primary": findings.num_primary,
         "secondary": findings.num_secondary,
-        "correction": "sequential" if has_looks(findings.study) else "holm",
+        "correction": "sequential" if has_looks(findings.study) else "step_down",
         "alpha": ALPHA,
     }
 

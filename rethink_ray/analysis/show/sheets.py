@@ -90,7 +90,7 @@ def differences_sheet(findings: Findings, *, all_lengths: bool = True) -> Sheet:
 def _differences_note(findings: Findings, *, all_lengths: bool) -> str:
     metric, unit = metric_name(findings.study), unit_name(findings.study)
     num = counted(findings.num_primary, "primary comparison")
-    how = "sequential, and corrected" if has_looks(findings.study) else "corrected (Holm)"
+    how = "sequential, and corrected" if has_looks(findings.study) else "corrected"
     parts = [
         f"In {metric}, with 95 % intervals (Welch's t over {unit}). * headline: its p is {how} "
         f"over {num}"
