@@ -137,10 +137,12 @@ def answer_rates(design: Design, studies: int, rng: Generator) -> AnswerRates:
         )
         mean = mean_of(choice.samples[choice.arm].numbers)
         assert mean is not None
-        is_held = _holds(interval_of_chosen(mean, len(names)), truth[choice.arm])
+        is_early = mean.nums[0] < design.replicates
+        expected = interval_of_chosen(mean, len(names), before_last_look=is_early)
+        is_held = _holds(expected, truth[choice.arm])
         covered += is_held
-        early += mean.nums[0] < design.replicates
-        covered_early += is_held and mean.nums[0] < design.replicates
+        early += is_early
+        covered_early += is_held and is_early
         bias += mean.value - truth[choice.arm]
         plain += _holds(mean.interval(), truth[choice.arm])
         is_behind = truth[names[best]] - truth[choice.arm] >= MARGIN

@@ -95,6 +95,9 @@ def test_findings_answer_and_report_say_where_comparisons_stopped(decided: Findi
     ends = f"pretrained with scratch at 6x stopped at {at} of 9 replicates: decided."
     assert f"The comparison of {ends}" in paragraph
     assert "9 could not decide it" in paragraph
+    recommended = decided.answer.of("full").recommended
+    assert recommended is not None
+    assert recommended.before_last_look == ("and for a stop before the last look" in paragraph)
     for printed in (as_terminal(decided), as_markdown(decided), as_html(decided, {}, "x")):
         assert "9 could not decide it" in printed
         assert "corrected estimate" in printed
