@@ -323,9 +323,9 @@ def print_sequential(studies: int, seed: int, *, is_whole: bool) -> int:
         is_met &= rates.too_far_behind <= 0.05 + slack
         missed += not is_met
         early = rates.num_early / studies
-        shares = (rates.best_inside, rates.covered, rates.covered_plain)
-        shares += (early, rates.covered_early, rates.too_far_behind)
-        cells = " | ".join(f"{100 * share:.1f} %" for share in shares)
+        held = (rates.best_inside, rates.covered, rates.covered_plain)
+        of_early = (early, rates.covered_early, rates.too_far_behind)
+        cells = " | ".join(f"{100 * share:.1f} %" for share in (*held, *of_early))
         mark = "" if is_met else " **missed**"
         print(f"| {name}{mark} | {cells} | {rates.bias:+.2f} |", flush=True)
     return missed
