@@ -1,6 +1,7 @@
 """How far a study's answer can be trusted: planted studies of known truth.
 
     python scripts/benchmark_answer.py [--studies 200] [--all]      # the answers of a study
+    python scripts/benchmark_answer.py --sequential [--all]  # of one that stops when it has decided
     python scripts/benchmark_answer.py --methods [--all]     # statistics that could give the set
 
 Arms differ by planted means; replicates add normal noise. Each study goes through the judge, which
@@ -11,7 +12,7 @@ was asked.
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -21,13 +22,17 @@ from scipy.special import ndtr, stdtrit
 
 from rethink_ray.judge.arm_choice import choose_arm
 from rethink_ray.judge.best_set import NODES, WEIGHTS, interval_of_chosen
-from rethink_ray.judge.judging import judge_questions
+from rethink_ray.judge.corrections import Corrections
+from rethink_ray.judge.judging import judge_questions, judge_study
+from rethink_ray.judge.looks import take_look
 from rethink_ray.judge.questions import ask_about_arms
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import mean_of
 from rethink_ray.spec.study import Study
 
 ARMS, REPLICATES = (2, 3, 4, 5, 6), (3, 5, 9)
+FIRST_LOOK, LAST_LOOK = 3, 9
+"""Replicates of a study that stops when it has decided."""
 MARGIN = 0.5
 SD = 0.5
 LEADS = {"ties": 0.0, "best by 0.5": 0.5, "best by 1": 1.0, "best by 2": 2.0}
@@ -38,11 +43,15 @@ SPREADS = ("equal", "best wide", "best narrow", "rising")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """Planted arms. The last one is the true best, and also the dearest."""
+    """Planted arms. The last one is the dearest, and the true best unless ``best`` says another."""
 
     means: tuple[float, ...]
     sds: tuple[float, ...]
     replicates: int
+    """With looks: the most."""
+    best: int = -1
+    """Which arm is the true best."""
+    has_looks: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,12 @@ class AnswerRates:
     """Share that recommends the cheapest arm, although it is behind by the margin or more."""
     set_size: float
     """Mean number of arms that may be the best."""
+    covered_early: float
+    """As ``covered``, of recommended arms that have fewer replicates than the most."""
+    num_early: int
+    """Studies that recommend such an arm."""
+    bias: float
+    """Mean of the recommended arm's mean, less its true one."""
 
 
 def build_design(num_arms: int, replicates: int, lead: float, spread: str) -> Design:
@@ -79,8 +94,10 @@ def build_design(num_arms: int, replicates: int, lead: float, spread: str) -> De
     return Design(means=tuple(means), sds=tuple(sds), replicates=replicates)
 
 
-def build_planted(num_arms: int) -> Study:
+def build_planted(num_arms: int, *, has_looks: bool = False) -> Study:
     """A study of so many arms, of which the first is the reference."""
+    until = {"from": FIRST_LOOK, "to": LAST_LOOK, "until": "decided"}
+    replicates: dict[str, Any] = {"replicates": until} if has_looks else {}
     arms = {f"arm{i}": {"set": {"optimizer.momentum": 0.5 + 0.05 * i}} for i in range(num_arms)}
     tree: dict[str, Any] = {
         "study": "planted",
@@ -89,7 +106,7 @@ def build_planted(num_arms: int) -> Study:
         "recipe": "tiny_retinanet",
         "arms": arms,
         "schedule": {"unit": 60, "lengths": [2]},
-        "budget": {"trials": 1, "keep": [1]},
+        "budget": {"trials": 1, "keep": [1]} | replicates,
         "margin": MARGIN,
     }
     return Study.model_validate(tree, strict=False)
@@ -97,19 +114,22 @@ def build_planted(num_arms: int) -> Study:
 
 def answer_rates(design: Design, studies: int, rng: Generator) -> AnswerRates:
     """Simulates studies of one design; each goes through the judge and ``choose_arm``."""
-    study, best = build_planted(len(design.means)), len(design.means) - 1
-    names = list(study.arms)
+    study = build_planted(len(design.means), has_looks=design.has_looks)
+    names, best = list(study.arms), design.best % len(design.means)
     corrected = [q for q in ask_about_arms(study) if q.family in ("primary", "secondary")]
     truth = dict(zip(names, design.means, strict=True))
-    inside = within = covered = plain = behind = 0
-    size = 0.0
+    inside = within = covered = plain = behind = early = covered_early = 0
+    size = bias = 0.0
     for _ in range(studies):
         samples = [
             build_planted_sample(name, (mean + sd * rng.normal(size=design.replicates)).tolist())
             for name, mean, sd in zip(names, design.means, design.sds, strict=True)
         ]
-        judged = judge_questions(study, corrected, samples)
-        choice = choose_arm(study, "full", samples, names, judged.corrections)
+        if design.has_looks:
+            samples, corrections = run_until_decided(study, samples)
+        else:
+            corrections = judge_questions(study, corrected, samples).corrections
+        choice = choose_arm(study, "full", samples, names, corrections)
         assert choice.best is not None
         assert choice.arm is not None
         is_inside = names[best] in choice.best.arms
@@ -120,12 +140,18 @@ def answer_rates(design: Design, studies: int, rng: Generator) -> AnswerRates:
         )
         mean = mean_of(choice.samples[choice.arm].numbers)
         assert mean is not None
-        covered += _holds(interval_of_chosen(mean, len(names)), truth[choice.arm])
+        is_early = mean.nums[0] < design.replicates
+        expected = interval_of_chosen(mean, len(names), before_last_look=is_early)
+        is_held = _holds(expected, truth[choice.arm])
+        covered += is_held
+        early += is_early
+        covered_early += is_held and is_early
+        bias += mean.value - truth[choice.arm]
         plain += _holds(mean.interval(), truth[choice.arm])
         is_behind = truth[names[best]] - truth[choice.arm] >= MARGIN
         behind += choice.why == "cheapest" and is_behind
         size += len(choice.best.arms)
-    counts = (inside, within, covered, plain, behind, size)
+    counts = (inside, within, covered, plain, behind, size, bias)
     shares = [count / studies for count in counts]
     return AnswerRates(
         best_inside=shares[0],
@@ -134,7 +160,34 @@ def answer_rates(design: Design, studies: int, rng: Generator) -> AnswerRates:
         covered_plain=shares[3],
         too_far_behind=shares[4],
         set_size=shares[5],
+        covered_early=covered_early / max(1, early),
+        num_early=early,
+        bias=shares[6],
     )
+
+
+def run_until_decided(
+    study: Study, samples: Sequence[ScoreSample]
+) -> tuple[list[ScoreSample], Corrections]:
+    """The replicates that the looks of a study let run, and the corrections of its findings.
+
+    Args:
+        study: it stops when it has decided.
+        samples: all replicates that there could be.
+    """
+    budget = study.budget.sequential
+    assert budget is not None, "it has looks"
+    run = {sample.arm: sample.up_to(0) for sample in samples}
+    running, by_look = {sample.arm for sample in samples}, dict[int, list[ScoreSample]]()
+    for number in budget.looks:
+        run |= {sample.arm: sample.up_to(number) for sample in samples if sample.arm in running}
+        by_look[number] = [sample.up_to(number) for sample in run.values()]
+        decisions = take_look(study, by_look)
+        running = {arm for _, arm in decisions.open_arms}
+        if not running:
+            break
+    replicates = list(run.values())
+    return replicates, judge_study(study, replicates, (), decisions).corrections
 
 
 def build_planted_sample(arm: str, values: Sequence[float]) -> ScoreSample:
@@ -163,6 +216,19 @@ def designs(*, is_whole: bool) -> Iterator[tuple[str, Design]]:
         for name, lead in leads.items():
             what = f"{num_arms} arms, {replicates} replicates, sds {spread}, {name}"
             yield what, build_design(num_arms, replicates, lead, spread)
+
+
+def sequential_designs(*, is_whole: bool) -> Iterator[tuple[str, Design]]:
+    """Studies that stop when they have decided; the true best is the last arm or the reference."""
+    leads = LEADS if is_whole else {name: LEADS[name] for name in ("ties", "best by 0.5")}
+    sides: tuple[tuple[str, int], ...] = (("the last arm", -1), ("the reference", 0))
+    for num_arms, spread in product(ARMS if is_whole else (2, 5), SPREADS):
+        for (lead, points), (side, best) in product(leads.items(), sides):
+            design = build_design(num_arms, LAST_LOOK, points, spread)
+            if best == 0:
+                design = replace(design, means=design.means[::-1], sds=design.sds[::-1], best=0)
+            what = f"{num_arms} arms, sds {spread}, {lead}, best is {side}"
+            yield what, replace(design, has_looks=True)
 
 
 METHODS = ("Welch alone", "Bonferroni", "Dunnett", "Dunnett, least df", "pooled variance")
@@ -246,16 +312,41 @@ def print_answers(studies: int, seed: int, *, is_whole: bool) -> int:
     return missed
 
 
+def print_sequential(studies: int, seed: int, *, is_whole: bool) -> int:
+    """The table of studies with looks; returns how many lines miss what was asked."""
+    print(
+        "| design, 3 to 9 replicates | best inside (95 %) | interval holds (95 %) | plain interval "
+        "| chosen before the last look | interval holds then | cheapest, yet behind (5 %) | mean "
+        f"less truth |\n|---|{'---|' * 7}"
+    )
+    slack, missed = 2.0 * (0.05 * 0.95 / studies) ** 0.5, 0
+    for index, (name, design) in enumerate(sequential_designs(is_whole=is_whole)):
+        rates = answer_rates(design, studies, np.random.default_rng([seed, index]))
+        is_met = min(rates.best_inside, rates.covered) >= 0.95 - slack
+        is_met &= rates.too_far_behind <= 0.05 + slack
+        missed += not is_met
+        early = rates.num_early / studies
+        held = (rates.best_inside, rates.covered, rates.covered_plain)
+        of_early = (early, rates.covered_early, rates.too_far_behind)
+        cells = " | ".join(f"{100 * share:.1f} %" for share in (*held, *of_early))
+        mark = "" if is_met else " **missed**"
+        print(f"| {name}{mark} | {cells} | {rates.bias:+.2f} |", flush=True)
+    return missed
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--methods", action="store_true")
+    parser.add_argument("--sequential", action="store_true", help="studies that stop when decided")
     parser.add_argument("--all", action="store_true", help="the whole grid of designs")
     given = parser.parse_args()
     if given.methods:
         print_methods(given.studies, given.seed, is_whole=given.all)
         return 0
+    if given.sequential:
+        return 1 if print_sequential(given.studies, given.seed, is_whole=given.all) else 0
     return 1 if print_answers(given.studies, given.seed, is_whole=given.all) else 0
 
 

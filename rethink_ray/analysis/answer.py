@@ -34,8 +34,10 @@ class Recommendation:
     """Over fresh replicates, on the report split; None without any."""
     expected: tuple[float, float] | None
     """95 % interval of the mean, within 0 to 100, that allows for the choice among ``num_arms``
-    arms."""
+    arms, and for a stop before the last look."""
     num_arms: int
+    before_last_look: bool = False
+    """The study stops when it has decided, and the arm has fewer replicates than its last look."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

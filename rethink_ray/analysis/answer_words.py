@@ -105,9 +105,9 @@ def _say_expected(study: Study, chosen: Recommendation, *, varies: bool) -> str:
         return (
             f"Expect about {mean.value:.1f} {metric} on {split} ({over}: too few for an interval)."
         )
-    adjusted = ""
-    if chosen.num_arms > 1:
-        adjusted = f"; the interval allows for the choice among {chosen.num_arms} arms"
+    reasons = [f"the choice among {chosen.num_arms} arms"] if chosen.num_arms > 1 else []
+    reasons += ["a stop before the last look"] if chosen.before_last_look else []
+    adjusted = f"; the interval allows for {' and for '.join(reasons)}" if reasons else ""
     size = f"{mean.value:.1f} {metric} {span(chosen.expected, sign=False)}"
     return f"Expect {size} on {split} ({over}{adjusted})."
 

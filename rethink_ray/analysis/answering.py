@@ -29,6 +29,7 @@ from rethink_ray.judge.arm_choice import ArmChoice, OpenComparison, choose_arm
 from rethink_ray.judge.arms import find_twins
 from rethink_ray.judge.best_set import interval_of_chosen
 from rethink_ray.judge.corrections import Corrections
+from rethink_ray.judge.look_errors import read_look_errors
 from rethink_ray.judge.read.costs import StudyCost
 from rethink_ray.judge.read.curves import CellResult
 from rethink_ray.judge.read.trials import CellRecord
@@ -93,6 +94,9 @@ def _recommend(given: SectionInput, choice: ArmChoice) -> Recommendation | None:
     updates = recipe.schedule.steps(point.length)
     num_images = given.facts.regime_sizes.get(choice.regime, 0)
     mean = mean_of(sample.numbers, sample.looks)
+    errors = read_look_errors(study)
+    is_early = errors is not None and mean is not None and mean.nums[0] < errors.most
+    num_arms = len(choice.judged)
     return Recommendation(
         arm=choice.arm,
         length=point.length,
@@ -103,14 +107,17 @@ def _recommend(given: SectionInput, choice: ArmChoice) -> Recommendation | None:
         params=trial.params,
         file=f"{choice.regime}-best.yaml",
         mean=mean,
-        expected=_expected(mean, len(choice.judged)) if mean else None,
-        num_arms=len(choice.judged),
+        expected=_expected(mean, num_arms, before_last_look=is_early) if mean else None,
+        num_arms=num_arms,
+        before_last_look=is_early,
     )
 
 
-def _expected(mean: Estimate, num_arms: int) -> tuple[float, float] | None:
+def _expected(
+    mean: Estimate, num_arms: int, *, before_last_look: bool
+) -> tuple[float, float] | None:
     """The interval of the chosen arm, inside the points that a score can have."""
-    ends = interval_of_chosen(mean, num_arms)
+    ends = interval_of_chosen(mean, num_arms, before_last_look=before_last_look)
     return (max(0.0, ends[0]), min(100.0, ends[1])) if ends else None
 
 

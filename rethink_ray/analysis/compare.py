@@ -14,9 +14,7 @@ from rethink_ray.analysis.read.study_tables import read_tables
 from rethink_ray.judge.claim_words import find_varying_columns, say_setting
 from rethink_ray.judge.matching import MatchedPair, find_comparisons
 from rethink_ray.judge.measurements import measure_difference
-from rethink_ray.judge.read.searches import cell_results
-from rethink_ray.judge.read.study_samples import study_samples
-from rethink_ray.judge.read.trials import read_cells
+from rethink_ray.judge.read.study_scores import read_scores
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import Estimate, mean_of
 from rethink_ray.protocol.cell_rules import has_looks
@@ -136,12 +134,9 @@ def read_source(name: str) -> ComparedSource:
         return ComparedSource(name=name, samples=tuple(samples), fingerprint="")
     directory = StudyDirectory.open(name)
     tables = read_tables(directory)
-    records = read_cells(tables)
-    results = cell_results(tables.study, records)
-    samples = study_samples(tables.study, tables.facts, records, results)
     return ComparedSource(
         name=(without_secrets(name) if is_uri(name) else name).rstrip("/"),
-        samples=tuple(samples),
+        samples=read_scores(tables).list_samples(),
         fingerprint=f"{directory.fingerprint}/{tables.facts.fingerprint}",
         has_looks=has_looks(tables.study),
     )

@@ -30,11 +30,11 @@ from rethink_ray.judge.claims import (
 from rethink_ray.judge.corrections import Corrections
 from rethink_ray.judge.judging import Judged, attach_caveats, judge_study
 from rethink_ray.judge.looks import LookDecisions, take_look
-from rethink_ray.judge.read.costs import StudyCost, study_cost
+from rethink_ray.judge.read.costs import StudyCost
 from rethink_ray.judge.read.curves import CellResult
-from rethink_ray.judge.read.searches import cell_results, num_unproposed, search_end
-from rethink_ray.judge.read.study_samples import objective_samples, study_samples
-from rethink_ray.judge.read.trials import CellRecord, Trial, read_cells
+from rethink_ray.judge.read.searches import num_unproposed, search_end
+from rethink_ray.judge.read.study_scores import StudyScores, read_scores
+from rethink_ray.judge.read.trials import CellRecord, Trial
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.verdicts import Caveat, Finding, Verdict
 from rethink_ray.judge.wording import counted, metric_name, signed, span, times, unit_name
@@ -158,14 +158,12 @@ def derive_findings(tables: StudyTables) -> Findings:
     Raises:
         RecordError: the tables lack a column.
     """
-    study = tables.study
-    records = read_cells(tables)
-    results = cell_results(study, records)
-    cost = study_cost(tables, records)
+    study, scores = tables.study, read_scores(tables)
+    records, results, cost = scores.records, scores.results, scores.cost
     regimes = tuple(_regime(tables, name, results) for name in study.regimes)
     missing, derived = _missing(study, records, results), Containment()
     attempt = derived.attempt
-    judged = _judge(tables, records, results, cost, derived)
+    judged = _judge(scores, derived)
     given = SectionInput(
         study=study, facts=tables.facts, records=records, results=results, cost=cost
     )
@@ -207,17 +205,12 @@ class _Verdicts:
     """Of the study's objective."""
 
 
-def _judge(
-    tables: StudyTables,
-    records: Mapping[Cell, CellRecord],
-    results: Mapping[Cell, CellResult],
-    cost: StudyCost,
-    derived: Containment,
-) -> _Verdicts:
+def _judge(scores: StudyScores, derived: Containment) -> _Verdicts:
     """Findings, the papers' claims, and caveats; ``derived`` takes note of those that fail."""
-    study, attempt = tables.study, derived.attempt
+    tables, attempt = scores.tables, derived.attempt
+    study = tables.study
 
-    rows = cache(lambda: tuple(study_samples(study, tables.facts, records, results, cost)))
+    rows = cache(scores.list_samples)
     looks = cache(lambda: _take_looks(tables, rows))
 
     def measure() -> tuple[tuple[MeasuredClaim, ...], tuple[MeasuredClaim, ...]]:
@@ -228,7 +221,7 @@ def _judge(
     papers, own_claims = attempt(CLAIMS, measure, ((), ()))
     # own claims are corrected together with the headlines: without them p values would be too small
     needs = (CLAIMS,) if study.claims else ()
-    measure_cells = cache(lambda: tuple(objective_samples(study, tables.facts, results)))
+    measure_cells = cache(scores.list_objective_samples)
     judged = attempt(
         FINDINGS,
         lambda: judge_study(study, measure_cells(), own_claims, looks()),
@@ -239,7 +232,7 @@ def _judge(
     caveats = attempt(
         CAVEATS,
         lambda: (
-            *find_caveats(tables, records, results, cost, measure_cells()),
+            *find_caveats(tables, scores.records, scores.results, scores.cost, measure_cells()),
             *find_claim_caveats(own_claims),
             *find_changed_looks(tables.looks, looks()),
         ),

@@ -9,9 +9,7 @@ from rethink_ray.judge.matching import Comparison, find_comparisons
 from rethink_ray.judge.measurements import expectation_of
 from rethink_ray.judge.power import MOST_PLANNED, SIMULATED_STUDIES, Simulation
 from rethink_ray.judge.questions import ask_about_arms, describe_headlines
-from rethink_ray.judge.read.searches import cell_results
-from rethink_ray.judge.read.study_samples import objective_samples, study_samples
-from rethink_ray.judge.read.trials import read_cells
+from rethink_ray.judge.read.study_scores import read_scores
 from rethink_ray.judge.rules import DecisionRule, rule_of
 from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.judge.statistics import MIN_REPLICATES, pool_sds
@@ -104,8 +102,7 @@ def measure_noise(study: Study, facts: DataFacts, state: StudyState) -> float:
     Raises:
         SpecError: no arm has two results yet.
     """
-    results = cell_results(study, read_cells(build_tables(study, state, facts)))
-    samples = objective_samples(study, facts, results)
+    samples = read_scores(build_tables(study, state, facts)).list_objective_samples()
     pooled = pool_sds(sample.numbers for sample in samples)
     if not pooled:
         must = f"must follow a study with two {unit_name(study)} of an arm that differ"
@@ -178,12 +175,11 @@ def power_lines(powers: tuple[Power, ...], noise: float, study: Study) -> Iterat
 
 def _design(study: Study, facts: DataFacts) -> tuple[int, list[ScoreSample]]:
     """How many headlines there will be, and the samples there will be, still empty."""
-    records = read_cells(build_tables(study, StudyState([]), facts))
-    results = cell_results(study, records)
-    objective = list(objective_samples(study, facts, results))
+    scores = read_scores(build_tables(study, StudyState([]), facts))
+    objective = scores.list_objective_samples()
     questions = [q for q in ask_about_arms(study) if q.family == "primary"]
     headlines = sum(len(question.measure(objective, study.margin)) for question in questions)
-    return headlines, list(study_samples(study, facts, records, results))
+    return headlines, list(scores.list_samples())
 
 
 def _comparisons(claim: Claim, samples: list[ScoreSample]) -> tuple[Comparison, ...]:

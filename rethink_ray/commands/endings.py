@@ -62,8 +62,10 @@ def cut_lines(directory: "StudyDirectory") -> Iterator[str]:
     from rethink_ray.protocol.remaining import progress_of
 
     state = directory.load_state()
+    progress = progress_of(directory.study, state)
     yield "what is missing:"
-    yield from missing_lines(progress_of(directory.study, state))
+    yield from missing_lines(progress)
+    yield from (f"looks: {sentence}" for sentence in progress.looks)
     yield from more_hours_lines(directory, state)
 
 

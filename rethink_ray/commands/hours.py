@@ -123,11 +123,13 @@ def missing_lines(progress: StudyProgress) -> Iterator[str]:
     """The cells that are not finished, and what each of them lacks."""
     for cell in progress.cells:
         if cell.search_to_go or cell.replicates_to_go:
-            yield f"  {cell.cell.name}: {_describe_missing(cell)}"
+            has_finding = cell.replicates_done > 0 and not progress.is_before_first_look
+            ending = "" if has_finding else ", so it has no finding"
+            yield f"  {cell.cell.name}: {_describe_missing(cell)}{ending}"
 
 
 def _describe_missing(cell: CellProgress) -> str:
-    """``2 search trials and at least 3 replicates, so it has no finding``."""
+    """``2 search trials and at least 3 replicates``."""
     parts = []
     if cell.search_to_go:
         parts.append(f"{cell.search_to_go} search trial{'s' * (cell.search_to_go != 1)}")
@@ -135,5 +137,4 @@ def _describe_missing(cell: CellProgress) -> str:
     more = "more " if cell.replicates_done else ""
     num = cell.replicates_to_go
     parts.append(f"{least}{num} {more}replicate{'s' * (num != 1)}")
-    ending = "" if cell.replicates_done else ", so it has no finding"
-    return " and ".join(parts) + ending
+    return " and ".join(parts)

@@ -148,22 +148,30 @@ def _chance_of_none_above(limit: float, shared: Floats) -> float:
     return float(WEIGHTS @ below.prod(axis=1))
 
 
-def interval_of_chosen(mean: Estimate, num_arms: int) -> tuple[float, float] | None:
+def interval_of_chosen(
+    mean: Estimate, num_arms: int, *, before_last_look: bool = False
+) -> tuple[float, float] | None:
     """The 95 % interval of an arm that was chosen among several because it scored well.
 
     The plain interval of the best of five equal arms holds in 88 studies of 100 only, because the
     luckiest is chosen. So the lower end allows for the number of arms (Bonferroni). The upper end
     need not: an arm is not chosen for scoring too low.
 
+    An arm that looks stopped early was lucky, or scattered little by luck. Both ends then have half
+    of the error: with all of it the interval of such an arm held in 90.8 studies of 100 only (two
+    arms, the best one four times as wide and ahead by one of its standard deviations), now in 95.5.
+
     Args:
         mean: over the arm's replicates.
         num_arms: how many arms could have been chosen.
+        before_last_look: the study stops when it has decided, and the arm has fewer replicates than
+            its last look would have.
 
     Returns:
         None below three replicates.
     """
     if mean.se is None or mean.df is None:
         return None
-    error = ALPHA / 2.0 / mean.looks
+    error = ALPHA / 2.0 / mean.looks / (2.0 if before_last_look else 1.0)
     down, up = (t_quantile(1.0 - 2.0 * e, mean.df) * mean.se for e in (error / num_arms, error))
     return (mean.value - down, mean.value + up)

@@ -14,8 +14,8 @@ class LookStop:
 
     Three statements stand apart. The interval of the finding holds whichever look stops the
     comparison. ``family_interval`` holds together with those of all other primary comparisons.
-    ``unbiased`` is an estimate that is about as often too high as too low: the plain difference of
-    a comparison that stopped early is too large on average.
+    ``unbiased`` is an estimate that is about as often too high as too low over all studies of one
+    truth, whenever they stop. Of those that stop early it is too large, as the plain difference is.
     """
 
     verdict: ComparisonVerdict

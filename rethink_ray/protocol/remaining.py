@@ -85,6 +85,8 @@ class StudyProgress:
     """Replicates still to finish, likewise: a lower bound while ``search_to_go`` is not 0."""
     is_look_due: bool = False
     """Everything up to the next look is in, and it is taken once the study goes on."""
+    is_before_first_look: bool = False
+    """Looks decide its findings, and none was taken yet."""
     looks: tuple[str, ...] = ()
     """What the looks so far say, as sentences; none where replicates are a plain number."""
     study: str = ""
@@ -141,6 +143,7 @@ def progress_of(
         most_search_to_go=sum(search.most_search_to_go for search in view.searches),
         most_replicates_to_go=sum(search.most_replicates_to_go for search in view.searches),
         is_look_due=view.looks is not None and view.looks.due is not None and not to_go,
+        is_before_first_look=view.looks is not None and not view.looks.taken,
         looks=() if view.looks is None else tuple(describe_looks(view.looks)),
         elapsed=seconds_run(state) if elapsed is None else elapsed,
         seconds_spent=spent + sum(asset.seconds for asset in state.assets.values()),

@@ -30,18 +30,12 @@ def judge_look(view: StudyView, due: DueLook) -> LookTaken:
     """What the replicates up to this look decide, by the tests of ``judge``."""
     # judge needs SciPy and the tables PyArrow: a study with plain numbers imports neither
     from rethink_ray.judge.looks import take_look
-    from rethink_ray.judge.read.costs import study_cost
-    from rethink_ray.judge.read.searches import cell_results
-    from rethink_ray.judge.read.study_samples import study_samples
-    from rethink_ray.judge.read.trials import read_cells
+    from rethink_ray.judge.read.study_scores import read_scores
     from rethink_ray.protocol.tables import build_tables
 
-    study, facts, looks = view.study, view.facts, view.looks
+    study, looks = view.study, view.looks
     assert looks is not None, "a look is due"
-    tables = build_tables(study, view.state, facts)
-    records = read_cells(tables)
-    results, cost = cell_results(study, records), study_cost(tables, records)
-    samples = tuple(study_samples(study, facts, records, results, cost))
+    samples = read_scores(build_tables(study, view.state, view.facts)).list_samples()
     numbers = (*(look.replicates for look in looks.taken), due.replicates)
     decided = take_look(study, {num: [s.up_to(num) for s in samples] for num in numbers})
     return LookTaken(

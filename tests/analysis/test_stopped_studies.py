@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +13,14 @@ from rethink_ray.analysis.power import plan_power, power_lines
 from rethink_ray.analysis.show.compare_words import comparisons_terminal
 from rethink_ray.analysis.show.render import as_json_text, as_markdown, as_terminal
 from rethink_ray.analysis.show.report import as_html
+from rethink_ray.commands.status import status_lines
 from rethink_ray.judge.power import Simulation
 from rethink_ray.judge.rules import rule_of
 from rethink_ray.judge.verdicts import Verdict
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.looks import DueLook
+from rethink_ray.protocol.remaining import progress_of
+from rethink_ray.records.directory import StudyDirectory
 from rethink_ray.records.state import StudyState
 from rethink_ray.records.types import LookTaken
 from rethink_ray.search.looks import judge_look
@@ -50,19 +54,29 @@ def stopped(num_looks: int, **means: tuple[float, tuple[float, ...]]) -> Planted
 
 
 @pytest.fixture(scope="module")
-def decided() -> Findings:
+def ended() -> Planted:
     """Pre-training leads by ten points; a frozen backbone changes nothing that one could see."""
     means = {"scratch": (20.0, WIDE), "pretrained": (30.0, SPREAD), "frozen": (20.3, WIDE)}
-    return derive_findings(stopped(4, **means).tables())
+    return stopped(4, **means)
+
+
+@pytest.fixture(scope="module")
+def decided(ended: Planted) -> Findings:
+    return derive_findings(ended.tables())
+
+
+def status_of(planted: Planted, root: Path) -> str:
+    directory = StudyDirectory.open(planted.directory(root))
+    progress = progress_of(directory.study, directory.load_state())
+    return "\n".join(status_lines(directory, progress))
 
 
 def finding(findings: Findings, key: str) -> Any:
     return next(f for f in findings.findings if f.key == key)
 
 
-def test_the_recorded_look_says_what_the_findings_say(decided: Findings) -> None:
-    means = {"scratch": (20.0, WIDE), "pretrained": (30.0, SPREAD), "frozen": (20.3, WIDE)}
-    looks = stopped(4, **means).looks
+def test_the_recorded_look_says_what_the_findings_say(ended: Planted, decided: Findings) -> None:
+    looks = ended.looks
     lead, level = looks[-1].comparisons
     headline, other = (f for f in decided.findings if f.family == "primary")
     assert (lead.verdict, headline.verdict) == ("supported", Verdict.SUPPORTED)
@@ -81,6 +95,9 @@ def test_findings_answer_and_report_say_where_comparisons_stopped(decided: Findi
     ends = f"pretrained with scratch at 6x stopped at {at} of 9 replicates: decided."
     assert f"The comparison of {ends}" in paragraph
     assert "9 could not decide it" in paragraph
+    recommended = decided.answer.of("full").recommended
+    assert recommended is not None
+    assert recommended.before_last_look == ("and for a stop before the last look" in paragraph)
     for printed in (as_terminal(decided), as_markdown(decided), as_html(decided, {}, "x")):
         assert "9 could not decide it" in printed
         assert "corrected estimate" in printed
@@ -129,6 +146,27 @@ def test_a_study_between_two_looks_says_how_many_more_would_decide() -> None:
     more = headline.stop.more
     assert f"after 3 of 9 replicates, {more} more would decide with 80 %" in headline.sentence
     assert f"{more} more would decide with 80 %" in findings.answer.of("full").paragraph
+
+
+def test_status_findings_and_answer_say_alike_how_each_comparison_stopped(
+    ended: Planted, decided: Findings, tmp_path: Path
+) -> None:
+    lead, level = (f for f in decided.findings if f.family == "primary")
+    assert lead.stop is not None
+    assert level.stop is not None
+    sentences = (
+        f"stopped at {lead.stop.number} of 9 replicates: decided",
+        f"stopped at {level.stop.number} of 9 replicates: 9 could not decide it",
+    )
+    status, paragraph = status_of(ended, tmp_path / "s"), decided.answer.of("full").paragraph
+    for finding_of, sentence in zip((lead, level), sentences, strict=True):
+        assert sentence in finding_of.sentence
+        assert sentence in paragraph
+        assert sentence in status
+    between = stopped(1, scratch=(20.0, SPREAD), pretrained=(21.2, SPREAD))
+    (more,) = (one.more for one in between.looks[0].comparisons)
+    said = f"after 3 of 9 replicates, {more} more would decide with 80 %"
+    assert said in status_of(between, tmp_path / "t")
 
 
 def test_compare_names_the_study_whose_intervals_allow_for_no_look(tmp_path: Any) -> None:

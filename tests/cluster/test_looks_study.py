@@ -1,14 +1,20 @@
-"""A study that ends once it has decided, trained for real: killed twice, looked at, reported."""
+"""A study that ends once it has decided, trained for real: killed, looked at, reported.
+
+Once in a plain loop, and once on a Ray cluster of two slots.
+"""
 
 import itertools
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from micro_study import ONE_REGIME, SHORT_SCHEDULE, results, run_inline, start_micro
+from processes import after_lines, kill_all, resumed, slots_of
 
 from rethink_ray.analysis.findings import derive_findings
 from rethink_ray.analysis.read.study_tables import read_tables
+from rethink_ray.cluster.run import run_study
 from rethink_ray.cluster.work import run_job
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.records.directory import StudyDirectory
@@ -68,3 +74,34 @@ def test_a_killed_study_takes_the_looks_of_one_that_was_not(
     assert "replicates" in derive_findings(read_tables(killed)).findings[0].sentence
     with pytest.raises(SpecError, match="must keep its trials, lengths, arms and regimes"):
         extend_study(killed, trials=2)
+
+
+def verdicts_of(directory: StudyDirectory) -> list[tuple[object, ...]]:
+    findings = derive_findings(read_tables(directory)).findings
+    return [(f.key, f.verdict, f.p_adjusted, f.interval, f.stop, f.sentence) for f in findings]
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_two_slots_of_a_cluster_killed_once_take_the_looks_of_a_plain_loop(
+    tmp_path: Path, cluster: None
+) -> None:
+    import ray
+
+    whole, killed = (start_micro(tmp_path / name, **LOOKS) for name in ("whole", "killed"))
+    run_inline(whole)
+    address = ray.get_runtime_context().gcs_address
+    with resumed(killed.root, "--slots=2", "--address", address) as driver:
+        after_lines(driver, "/ap ", 5)  # of two search trials and six replicates up to the look
+        kill_all([driver.pid, *slots_of(os.getpid())])
+        driver.communicate()
+    assert (
+        5
+        <= len(StudyDirectory.open(killed.root).load_state().rungs)
+        < len(whole.load_state().rungs)
+    )
+    assert run_study(StudyDirectory.open(killed.root), slots=2).status == "done"
+    assert looks_of(whole)
+    assert looks_of(killed) == looks_of(whole)
+    assert results(killed) == results(whole)
+    assert verdicts_of(killed) == verdicts_of(whole)

@@ -1,18 +1,26 @@
 """The arms that may be the best, by numbers one can check with a table of t, and by simulation."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
+from rethink_ray.judge.arm_choice import choose_arm
 from rethink_ray.judge.best_set import find_best_set, find_common_level, interval_of_chosen
 from rethink_ray.judge.statistics import mean_of
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-from benchmark_answer import answer_rates, build_design
+from benchmark_answer import (
+    answer_rates,
+    build_design,
+    build_planted,
+    build_planted_sample,
+    run_until_decided,
+)
 
 LOW, HIGH = [9.0, 10.0, 11.0], [19.0, 20.0, 21.0]
 HALF = 2.392 * (2.0 / 3.0) ** 0.5
@@ -68,6 +76,9 @@ def test_the_interval_of_a_chosen_arm_is_longer_below_the_more_arms_it_was_chose
     assert interval_of_chosen(mean, 1) == pytest.approx(mean.interval())
     longer = (20.0 - 9.925 * se, 20.0 + 4.303 * se)  # t with 2 degrees of freedom, 0.5 and 2.5 %
     assert interval_of_chosen(mean, 5) == pytest.approx(longer, abs=0.001)
+    # before the last look both ends have half of the error: t of 0.25 and 1.25 %
+    early = (20.0 - 14.089 * se, 20.0 + 6.205 * se)
+    assert interval_of_chosen(mean, 5, before_last_look=True) == pytest.approx(early, abs=0.001)
     two = mean_of(HIGH[:2])
     assert two is not None
     assert interval_of_chosen(two, 5) is None
@@ -81,4 +92,33 @@ def test_the_true_best_is_inside_and_the_interval_holds_in_95_studies_of_100(
     rates = answer_rates(build_design(arms, 3, lead, spread), studies, rng)
     slack = 2.0 * (0.05 * 0.95 / studies) ** 0.5
     assert min(rates.best_inside, rates.all_within, rates.covered) >= 0.95 - slack
+    assert rates.too_far_behind <= 0.05 + slack
+
+
+def test_a_planted_study_with_looks_runs_what_they_ask_for_and_its_answer_uses_all_of_it() -> None:
+    study = build_planted(3, has_looks=True)
+    # arm1 leads by ten at sd 0.5 and stops at the first look; arm2 is level and runs on
+    luck = (-0.5, 0.0, 0.5, -0.5, 0.5, -0.4, 0.4, -0.5, 0.5)
+    means = {"arm0": 20.0, "arm1": 30.0, "arm2": 20.0}
+    planned = [build_planted_sample(arm, [mean + x for x in luck]) for arm, mean in means.items()]
+    replicates, corrections = run_until_decided(study, planned)
+    nums = [len(sample.values) for sample in replicates]
+    assert nums[1] == 3 < nums[0] == nums[2]
+    choice = choose_arm(study, "full", replicates, list(means), corrections)
+    assert (choice.arm, choice.why) == ("arm1", "alone")
+    mean = mean_of(choice.samples["arm1"].numbers)
+    assert mean is not None
+    assert (mean.value, mean.nums) == (30.0, (3,))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("arms", "lead", "spread"), [(2, 1.0, "equal"), (5, 0.5, "best narrow")])
+def test_the_answer_of_a_study_that_stops_when_it_has_decided_holds_as_often(
+    arms: int, lead: float, spread: str
+) -> None:
+    studies, rng = 150, np.random.default_rng(arms)
+    design = replace(build_design(arms, 9, lead, spread), has_looks=True)
+    rates = answer_rates(design, studies, rng)
+    slack = 2.0 * (0.05 * 0.95 / studies) ** 0.5
+    assert min(rates.best_inside, rates.covered) >= 0.95 - slack
     assert rates.too_far_behind <= 0.05 + slack

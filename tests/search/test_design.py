@@ -114,6 +114,19 @@ def test_more_hours_never_make_a_worse_study() -> None:
     assert last.arms == ("scratch", "finetuned", "frozen")
 
 
+@pytest.mark.parametrize("hours", [1.0, 3.0])
+def test_results_are_added_until_they_decide_only_after_eight_trials_or_over_searches(
+    hours: float,
+) -> None:
+    ranked = [one.design for one in rank_designs(request(hours))]
+    assert any(design.stops_early for design in ranked)
+    assert all(d.searches > 1 or d.trials >= 8 for d in ranked if d.stops_early)
+    few = replace(ranked[0], trials=4, searches=1, replicates=4)
+    assert not few.shows_luck_of_its_search
+    assert replace(few, replicates=5).shows_luck_of_its_search
+    assert not replace(few, replicates=1, searches=5).shows_luck_of_its_search
+
+
 def test_an_evening_is_enough_to_speak_about_arms_and_not_about_configurations() -> None:
     design = design_study(request(8.0)).design
     assert design.searches >= 3

@@ -13,17 +13,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rethink_ray.commands.hours import missing_lines
 from rethink_ray.protocol.extension import extend, fingerprint_of, merge
 from rethink_ray.protocol.growth import require_same_comparisons
 from rethink_ray.protocol.remaining import progress_of
 from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
-from rethink_ray.records.types import JobFailed, Outcome
+from rethink_ray.records.types import JobFailed, LookTaken, Outcome
 from rethink_ray.search.decide import Decider
 from rethink_ray.search.hours import estimate_hours
 from rethink_ray.search.paces import Pace
 from rethink_ray.search.plan import plan_study
 from rethink_ray.search.simulate import SimulatedCluster, replay
+from rethink_ray.search.time_limit import JobGate, TimeLimit
 from rethink_ray.spec.errors import SpecError
 from rethink_ray.spec.hashing import seed_of
 from rethink_ray.spec.resolve import Cell, TrialConfig
@@ -314,6 +316,11 @@ def test_progress_says_what_is_to_go_at_least_and_at_most() -> None:
         cluster.run(1)
     progress = progress_of(study, state)
     assert (progress.replicates_to_go, progress.most_replicates_to_go) == (4, 12)
+    pace = {"": Pace(seconds_per_update=1.0, seconds_per_scored_image=0.0, seconds_to_start=0.0)}
+    left = estimate_hours(study, facts_of(study), pace, state=state)
+    # 4 to 12 replicates of 200 s; eight of them on average, with 15 s to start
+    assert left.low < 4 * 200 / 3600 < left.expected < 12 * 200 / 3600 < left.high
+    assert math.isclose(left.expected * 3600, 8 * 200 + 15, rel_tol=0.02)
     assert progress.looks == (
         "on full, pretrained ends above scratch: stopped at 3 of 9 replicates: decided (supported)",
         "on full, frozen ends above scratch: after 3 of 9 replicates, 4 more would decide with "
@@ -327,3 +334,32 @@ def test_events_of_a_look_do_not_depend_on_when_they_were_recorded(whole: StudyS
     late = [replace(look, at=7.0) for look in whole.looks_taken]
     state = StudyState([e for e in events_of(whole) if e not in whole.looks_taken] + late)
     assert Decider(study, facts_of(study)).next_jobs(state).done
+
+
+@pytest.mark.parametrize(("after_first_look", "num_looks"), [(-250.0, 0), (300.0, 1)])
+def test_hours_that_end_before_a_look_leave_it_to_the_next_run(
+    whole: StudyState, after_first_look: float, num_looks: int
+) -> None:
+    # a trial takes 200 s, so the last two replicates before the first look begin 200 s before it
+    study, looks_at = sequential(), list[float]()
+    uncut = SimulatedCluster(study, facts_of(study), scores, slots=2)
+    uncut.watch = lambda e: looks_at.extend([uncut.makespan] if isinstance(e, LookTaken) else [])
+    assert uncut.run().done
+
+    cluster = SimulatedCluster(study, facts_of(study), scores, slots=2)
+    cluster.records_seconds = True
+    seconds = looks_at[0] + after_first_look
+    limit = TimeLimit(hours=seconds / 3600, clock=lambda: cluster.makespan, began=0.0)
+    gate = JobGate(study=study, facts=facts_of(study), limit=limit)
+    cluster.admits = lambda job: gate.admits(job, cluster.state)
+    assert not cluster.run().done
+    assert cluster.is_cut
+    assert len(cluster.state.looks) == num_looks
+    progress = progress_of(study, cluster.state)
+    assert progress.is_before_first_look == (num_looks == 0)
+    missing = list(missing_lines(progress))
+    assert missing
+    assert all(line.endswith("no finding") == (num_looks == 0) for line in missing)
+
+    again = replay(study, facts_of(study), scores, events=events_of(cluster.state))
+    assert facts_in(again) == facts_in(whole)

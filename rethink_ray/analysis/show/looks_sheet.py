@@ -19,7 +19,8 @@ def looks_sheet(findings: Findings) -> Sheet:
             f"In {metric}. Verdict, p and the first three numbers are those of the look that "
             "stopped a comparison. The 95 % interval holds whichever look that is; the family's "
             "hold for all primary comparisons together. The corrected estimate is about as often "
-            "too high as too low: a plain difference that stops early is too large on average. "
+            "too high as too low over all studies, whenever they stop. Among those that stop early "
+            "it is too large, and so is the plain difference: it takes luck to stop early. "
             f"What all {unit} so far say describes, and decides nothing."
         ),
         columns=(
