@@ -7,7 +7,8 @@ Each group carries its name as ``part`` and its factor on the learning rate as `
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn, optim
+import torch
+from torch import Tensor, nn, optim
 
 from rethink_ray.spec.recipe import OptimizerSpec
 
@@ -41,6 +42,16 @@ def build_optimizer(
     if spec.name == "adamw":
         return optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, ADAM_BETA2), foreach=True)
     return optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, foreach=True)
+
+
+def load_optimizer(optimizer: optim.Optimizer, state: dict[str, Any]) -> None:
+    """The optimizer goes on from ``state``. Its moments lie in memory as their parameters do: a
+    file has all tensors in the order of their indices."""
+    optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter.detach()).copy_(moment)
 
 
 def rate_factor(spec: OptimizerSpec, depth: int) -> float:
