@@ -252,9 +252,7 @@ def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
     is_small = machine.gpus == 0
     family = choose_family(seen, is_small=is_small)
     weights = find_weights(family, request.weights, is_small=is_small)
-    contenders = propose_contenders(
-        seen, weights, is_small=is_small, has_amx=machine.has_amx
-    )
+    contenders = propose_contenders(seen, weights, is_small=is_small, has_amx=machine.has_amx)
     if request.arms:
         contenders = select_arms(contenders, request.arms)
     shares = {share for some in list_shares(seen.num_train) for share in some}

@@ -1,4 +1,4 @@
-"""On GPUs maps may have their channels last; files have every tensor in the order of its indices."""
+"""GPUs may have channels last in memory; files have tensors in the order of their indices."""
 
 from pathlib import Path
 from typing import Any
