@@ -8,10 +8,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from torch import nn
-from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
 from torchvision.ops.poolers import initLevelMapper
 
+from rethink_ray.detection.anchors import KeptAnchors
 from rethink_ray.detection.box_losses import BoxLoss
 from rethink_ray.detection.cascade import SharedBoxPredictor, StagedHeads, box_weights
 from rethink_ray.detection.heads import (
@@ -54,7 +54,7 @@ def build_retinanet(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> n
         tuple(int(side * 2 ** (third / 3)) for third in range(3))
         for side in _double_sides(spec.anchor_base_px, pyramid.levels.count)
     )
-    anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
+    anchors = KeptAnchors(sizes, (ASPECT_RATIOS,) * len(sizes))
     head = RetinaHead(spec, anchors.num_anchors_per_location()[0], num_classes)
     network: nn.Module = WholeBatchRetinaNet(
         pyramid,
@@ -84,7 +84,7 @@ def build_fcos(spec: DetectorSpec, pyramid: Pyramid, num_classes: int) -> nn.Mod
     network: nn.Module = WholeBatchFcos(
         pyramid,
         num_classes,
-        anchor_generator=AnchorGenerator(sizes, ((1.0,),) * len(sizes)),
+        anchor_generator=KeptAnchors(sizes, ((1.0,),) * len(sizes)),
         head=FcosHead(spec, num_classes),
         center_sampling_radius=1.5 * pyramid.levels.first_stride / first,
         score_thresh=spec.score_threshold,
@@ -151,7 +151,7 @@ def _build_two_stage(
 ) -> nn.Module:
     """Builds a proposal network and one box head; positives overlap by ``positive_iou``."""
     sizes = tuple((side,) for side in _double_sides(spec.anchor_base_px, pyramid.levels.count))
-    anchors = AnchorGenerator(sizes, (ASPECT_RATIOS,) * len(sizes))
+    anchors = KeptAnchors(sizes, (ASPECT_RATIOS,) * len(sizes))
     counts = {"training": spec.rpn_pre_nms_train, "testing": spec.rpn_pre_nms_test}
     kept = {"training": spec.rpn_post_nms_train, "testing": spec.rpn_post_nms_test}
     rpn = ProposalNetwork(

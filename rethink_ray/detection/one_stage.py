@@ -103,10 +103,8 @@ class OneStage(nn.Module):
 
     def _anchors(self, padded_hw: HeightWidth, grids: Sequence[HeightWidth]) -> list[Tensor]:
         """Returns the anchors of each level, ``[A, 4]`` xyxy; images of a batch share them."""
-        generator = cast(Any, self).anchor_generator
-        generator.set_cell_anchors(torch.float32, next(self.parameters()).device)
-        strides = [[padded_hw[0] // rows, padded_hw[1] // columns] for rows, columns in grids]
-        levels: list[Tensor] = generator.grid_anchors(grids, strides)
+        device = next(self.parameters()).device
+        levels: list[Tensor] = cast(Any, self).anchor_generator.place(padded_hw, grids, device)
         return levels
 
     @abstractmethod

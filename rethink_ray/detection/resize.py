@@ -8,6 +8,7 @@ than a pixel. A batch can be padded to the size of a larger one.
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 from torchvision.models.detection.image_list import ImageList
@@ -70,11 +71,20 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
         """
         per_image = [None] * len(images) if targets is None else targets
         pairs = [self.resize(*pair) for pair in zip(images, per_image, strict=True)]
-        batch = [self.normalize(image) for image, _ in pairs]
+        batch = [image for image, _ in pairs]
         sizes = [(image.shape[-2], image.shape[-1]) for image in batch]
         resized = [target for _, target in pairs if target is not None]
-        padded = self.batch_images(batch, size_divisible=self.size_divisible)
+        padded = self._normalize_and_pad(batch)
         return ImageList(padded, sizes), None if targets is None else resized
+
+    def _normalize_and_pad(self, images: list[Tensor]) -> Tensor:
+        """Returns ``[N, 3, H, W]``; images that need no padding are normalised in one call."""
+        sizes = {(image.shape[-2], image.shape[-1]) for image in images}
+        padded_hw = self.padded_hw or tuple(map(_round_up, next(iter(sizes))))
+        if sizes == {padded_hw}:
+            return self.normalize(torch.stack(images))
+        batch = [self.normalize(image) for image in images]
+        return self.batch_images(batch, size_divisible=self.size_divisible)
 
     def resize(
         self, image: Tensor, target: ResizedTarget | None = None

@@ -69,15 +69,25 @@ def choose_family(seen: SeenFolder, *, is_small: bool) -> Family:
 
 
 def propose_contenders(
-    seen: SeenFolder, weights: AvailableWeights, *, is_small: bool
+    seen: SeenFolder, weights: AvailableWeights, *, is_small: bool, has_amx: bool = False
 ) -> Contenders:
-    """The arms that make sense for these pictures with these weights."""
+    """The arms that make sense for these pictures with these weights.
+
+    Args:
+        seen: the folder.
+        weights: those that are here.
+        is_small: for a CPU.
+        has_amx: the CPU computes bf16 faster than fp32. The file then says so, because the numbers
+            of a study must not depend on the machine that happens to run it.
+    """
     family = choose_family(seen, is_small=is_small)
     sides = choose_sides(seen.overview, is_small=is_small)
     rates = SMALL_RATES if is_small else LARGE_RATES
     settings = _settings_of(family, weights, sides, is_small=is_small)
     if seen.num_keypoints:
         settings["detector.num_keypoints"] = seen.num_keypoints
+    if is_small and has_amx:
+        settings["precision"] = "bf16"
     return Contenders(
         recipe=f"tiny_{family}" if is_small else f"{family}_r50_v1",
         settings=settings,

@@ -41,6 +41,7 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.load import validate
 from rethink_ray.spec.study import Study
 from rethink_ray.spec.yaml_text import parse_yaml
+from rethink_ray.training.amx import CPUINFO
 
 DEFAULT_HOURS = 8.0
 """An evening and a night."""
@@ -66,6 +67,8 @@ class DraftRequest:
     gpus: int | None = None
     """On each node; None: those of this machine."""
     nodes: int = 1
+    cpuinfo: Path = CPUINFO
+    """What Linux says of this machine's CPUs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,11 +251,11 @@ class _Draft:
 
 def _open_draft(request: DraftRequest, seen: SeenFolder, path: Path) -> _Draft:
     """The contenders of a folder on a machine, and the facts of its data."""
-    machine = find_machine(request.gpus, request.nodes)
+    machine = find_machine(request.gpus, request.nodes, request.cpuinfo)
     is_small = machine.gpus == 0
     family = choose_family(seen, is_small=is_small)
     weights = find_weights(family, request.weights, is_small=is_small)
-    contenders = propose_contenders(seen, weights, is_small=is_small)
+    contenders = propose_contenders(seen, weights, is_small=is_small, has_amx=machine.has_amx)
     if request.arms:
         contenders = select_arms(contenders, request.arms)
     shares = {share for some in list_shares(seen.num_train) for share in some}

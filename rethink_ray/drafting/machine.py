@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from rethink_ray.training.amx import CPUINFO, has_amx
+
 DRIVER_FILES = ("/proc/driver/nvidia", "/dev/nvidiactl")
 
 
@@ -18,6 +20,8 @@ class Machine:
     """On each node."""
     is_here: bool
     """This machine is like one of its nodes, so it can be timed here."""
+    has_amx: bool = False
+    """Its trials run on CPUs that multiply bfloat16 matrices in hardware."""
 
     @property
     def slots(self) -> int:
@@ -31,12 +35,13 @@ class Machine:
         return each if self.nodes == 1 else f"{self.nodes} nodes of {each}"
 
 
-def find_machine(gpus: int | None, nodes: int) -> Machine:
+def find_machine(gpus: int | None, nodes: int, cpuinfo: Path = CPUINFO) -> Machine:
     """This machine, or the one that was named.
 
     Args:
         gpus: on each node; None: as many as there are here.
         nodes: how many nodes.
+        cpuinfo: what Linux says of this machine's CPUs.
     """
     gpus_here = _count_gpus()
     gpus = gpus_here if gpus is None else gpus
@@ -45,6 +50,7 @@ def find_machine(gpus: int | None, nodes: int) -> Machine:
         nodes=nodes,
         cores=len(os.sched_getaffinity(0)),
         is_here=gpus == 0 or gpus_here > 0,
+        has_amx=gpus == 0 and has_amx(cpuinfo),
     )
 
 

@@ -19,6 +19,7 @@ from rethink_ray.search.paces import MeasuredPaces, pace_of
 from rethink_ray.spec.facts import DataFacts, say_cut
 from rethink_ray.spec.met_faults import say_met_faults
 from rethink_ray.spec.number_text import say_number
+from rethink_ray.training.amx import AMX_SPEEDS
 
 Sentences = Sequence[tuple[str, str]]
 """A label, and what it says."""
@@ -257,6 +258,7 @@ def comment_keys() -> Mapping[str, str]:
         "regimes": "how much data",
         "recipe": "a complete method",
         "settings": "what differs from it",
+        "settings.precision": f"this CPU has AMX: {AMX_SPEEDS}; fp32 rounds nothing",
         "arms": "the contenders; each is tuned by itself",
         "search": "what is tuned",
     }

@@ -10,6 +10,7 @@ import logging
 import pickle
 import re
 import shutil
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
         DiskFull: there is no room for it.
     """
     payload = io.BytesIO()
-    torch.save(content, payload)
+    torch.save(_make_contiguous(content), payload)
     view = payload.getbuffer()
     _write(path, HEADER + sha256_of(view).encode() + b"\n", view)
 
@@ -80,6 +81,20 @@ def sweep(folder: Path) -> None:
         if LEFT_OVER.fullmatch(path.name):
             _log.info("%s was never finished and is removed", path)
             path.unlink(missing_ok=True)
+
+
+def _make_contiguous(content: Any) -> Any:
+    """The same numbers in the order of their indices: a file does not depend on a device's."""
+    if isinstance(content, torch.Tensor):
+        return content.contiguous()
+    if isinstance(content, dict):
+        whole = copy(content)  # a state dict carries versions of its modules
+        for key, value in content.items():
+            whole[key] = _make_contiguous(value)
+        return whole
+    if isinstance(content, list | tuple):
+        return type(content)(_make_contiguous(value) for value in content)
+    return content
 
 
 def _write(path: Path, *parts: bytes | memoryview) -> None:

@@ -17,13 +17,14 @@ from torch.nn import functional as F
 from rethink_ray.data.upstream import ClassificationSet
 from rethink_ray.detection.classifier import ClassifierNet, build_classifier
 from rethink_ray.detection.freezing import split_by_decay
+from rethink_ray.detection.layout import put_on_device
 from rethink_ray.spec.assets import ClassifierAsset
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.pixel_input import IMAGENET
 from rethink_ray.spec.recipe import OptimizerSpec, UpstreamSpec
 from rethink_ray.training.checkpoint import Damaged, load_checkpoint, save_checkpoint
 from rethink_ray.training.losses import LossTrace
-from rethink_ray.training.optimizer import build_optimizer, set_rate
+from rethink_ray.training.optimizer import build_optimizer, load_optimizer, set_rate
 from rethink_ray.training.precision import use_float32_precision
 from rethink_ray.training.schedule import RungSchedule, lr_at
 from rethink_ray.training.seeding import generator_at, seed_torch
@@ -130,7 +131,8 @@ class _ClassifierRun:
             images.num_classes,
             seed=derive_seed(spec.seed, "upstream init"),
             pixels=asset.input or IMAGENET,
-        ).to(ctx.device)
+        )
+        put_on_device(self.net, ctx.device, "fp32")
         optimizer = OptimizerSpec(
             name=spec.optimizer, lr=spec.lr, momentum=MOMENTUM, weight_decay=spec.weight_decay
         )
@@ -174,6 +176,6 @@ class _ClassifierRun:
         except Damaged:
             return
         self.net.load_state_dict(content["model"])
-        self.optimizer.load_state_dict(content["optimizer"])
+        load_optimizer(self.optimizer, content["optimizer"])
         self.trace.load(content["trace"])
         self.step, self.seconds = content["step"], content["seconds"]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rethink_ray.detection.detector_start import KeptClasses
 from rethink_ray.detection.detectors import Detector, Target, build_detector
 from rethink_ray.detection.drift import backbone_drift, record_origin
+from rethink_ray.detection.layout import put_on_device
 from rethink_ray.detection.learned_detectors import start_from_learned
 from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.detection.pixel_norm import require_stated_input
@@ -27,7 +28,7 @@ from rethink_ray.training.micro_batches import (
     split_into_micro_batches,
 )
 from rethink_ray.training.mixed import LossBalance, MixedLosses
-from rethink_ray.training.optimizer import build_optimizer, set_rate
+from rethink_ray.training.optimizer import build_optimizer, load_optimizer, set_rate
 from rethink_ray.training.precision import run_in_precision, use_precision
 from rethink_ray.training.seeding import seed_torch
 from rethink_ray.training.starting import FROM_SEED, Start
@@ -82,7 +83,7 @@ class Live:
         self.detector.images_per_step = images_per_step
         if isinstance(self.detector.network, OwnNetwork):
             self.detector.network.require_usable(recipe, ctx.world_size, images_per_step)
-        self.detector.to(ctx.device)
+        put_on_device(self.detector, ctx.device, recipe.precision)
         unfreeze, unit = recipe.init.unfreeze, recipe.schedule.unit
         self.unfreezes_at = None if unfreeze is None else unfreeze.first_update(unit)
         """Number of the first update in which every part trains; ``None``: frozen parts never."""
@@ -322,7 +323,7 @@ class Live:
         if state["is_unfrozen"] != self.is_unfrozen:
             self._start_phase(is_unfrozen=state["is_unfrozen"])
         self.detector.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         if self.average is not None:
             self.average.load(state["average"])
         if self.balance is not None:

@@ -1,6 +1,9 @@
 """A run's memory: how much it took, and what to try if it does not fit."""
 
+import ctypes
 import resource
+from contextlib import suppress
+from functools import cache
 
 import torch
 
@@ -22,6 +25,24 @@ OUT_OF_MEMORY = (
 convolution: each one needed more working memory than was left."""
 CONTEXT_BYTES = 700_000_000
 """What a process takes of a GPU beside the tensors: CUDA's context, and kernels that are loaded."""
+
+MALLOC_TRIM_THRESHOLD, MALLOC_MMAP_THRESHOLD = -1, -3
+"""Names of two settings of glibc's ``mallopt``. Source: glibc, ``malloc/malloc.h``."""
+KEPT_BYTES, LARGEST_KEPT_BYTES = 2**30, 2**25
+"""Freed memory that a process keeps, and the largest piece of it; glibc allows no larger one."""
+
+
+@cache
+def keep_freed_memory() -> None:
+    """This process keeps memory that it frees, for the next update, which needs as much again.
+
+    glibc would give large maps back to the system and get them anew, a page at a time, in every
+    update. No number depends on it. Other C libraries have no such settings.
+    """
+    with suppress(OSError, AttributeError):
+        set_option = ctypes.CDLL(None).mallopt
+        set_option(MALLOC_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
+        set_option(MALLOC_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 def measure_peak_memory(device: torch.device) -> int:

@@ -11,6 +11,7 @@ import torch
 
 from rethink_ray.data.levels import LevelRange, LevelRanges
 from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.layout import put_on_device
 from rethink_ray.spec.errors import RecordError, explain
 from rethink_ray.spec.older_records import fill_first_config
 from rethink_ray.spec.recipe import InitSpec
@@ -83,9 +84,11 @@ def build_trained(
     )
     load(detector)
     detector.images_per_step = resources.images_per_step
+    runnable = _runnable_on(ctx, config)
+    put_on_device(detector, ctx.device, runnable.recipe.precision)
     return TrainedModel(
-        detector=detector.to(ctx.device).eval(),
-        config=_runnable_on(ctx, config),
+        detector=detector.eval(),
+        config=runnable,
         length=length,
         categories=tuple(categories),
         keypoints=tuple(keypoints),

@@ -7,7 +7,8 @@ Each group carries its name as ``part`` and its factor on the learning rate as `
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn, optim
+import torch
+from torch import Tensor, nn, optim
 
 from rethink_ray.spec.recipe import OptimizerSpec
 
@@ -25,7 +26,8 @@ def build_optimizer(
 ) -> optim.Optimizer:
     """SGD or AdamW over weights and norms, in one group for each rate and weight decay.
 
-    A group without parameters is left out. Frozen parameters belong in neither list.
+    A group without parameters is left out. Frozen parameters belong in neither list. All tensors of
+    a group are updated by one call, with the same bits as one after the other.
 
     Args:
         decayed: trainable parameters outside norms.
@@ -38,8 +40,18 @@ def build_optimizer(
         *_group_by_rate("norms", norms, spec.norm_weight_decay, spec, depths or {}),
     ]
     if spec.name == "adamw":
-        return optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, ADAM_BETA2))
-    return optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
+        return optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, ADAM_BETA2), foreach=True)
+    return optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, foreach=True)
+
+
+def load_optimizer(optimizer: optim.Optimizer, state: dict[str, Any]) -> None:
+    """The optimizer goes on from ``state``. Its moments lie in memory as their parameters do: a
+    file has all tensors in the order of their indices."""
+    optimizer.load_state_dict(state)
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if isinstance(moment, Tensor) and moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter.detach()).copy_(moment)
 
 
 def rate_factor(spec: OptimizerSpec, depth: int) -> float:

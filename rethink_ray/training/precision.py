@@ -53,9 +53,12 @@ def use_float32_precision(precision: Precision, device: torch.device) -> Iterato
     before = [switch.fp32_precision for switch in _switches()]
     reduced = products.allow_bf16_reduced_precision_reduction
     on_gpu = "tf32" if precision == "tf32" else "ieee"
-    num_cpu_switches = len(before) - NUM_GPU_SWITCHES
+    needed = [on_gpu] * NUM_GPU_SWITCHES + ["ieee"] * (len(before) - NUM_GPU_SWITCHES)
+    if before == needed and not reduced:  # within an update that has set them
+        yield
+        return
     try:
-        _set([on_gpu] * NUM_GPU_SWITCHES + ["ieee"] * num_cpu_switches)
+        _set(needed)
         products.allow_bf16_reduced_precision_reduction = False
         yield
     finally:

@@ -19,6 +19,7 @@ from rethink_ray.data.index import AnnotationIndex
 from rethink_ray.data.loader import eval_batches
 from rethink_ray.data.pool import LabelPool, TeacherLabels, open_labelled, open_pool
 from rethink_ray.detection.detectors import Detector, build_detector
+from rethink_ray.detection.layout import put_on_device
 from rethink_ray.detection.masks import run_lengths_of
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
 from rethink_ray.detection.whole import load_whole_detector
@@ -165,7 +166,8 @@ def _build_detector(teacher: TrainedTeacher, ctx: WorkerContext) -> Detector:
     )
     load_whole_detector(detector, teacher.weights, "the teacher's weights")
     detector.images_per_step = config.resources.images_per_step
-    return detector.to(ctx.device).eval()
+    put_on_device(detector, ctx.device, config.recipe.precision)
+    return detector.eval()
 
 
 def split_into_parts(

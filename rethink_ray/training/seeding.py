@@ -22,14 +22,26 @@ def seed_torch(device: torch.device, seed: int, purpose: str, *position: int) ->
     """Inside, torch's global generators are seeded for this position; afterwards they are restored.
 
     Our own code draws from generators that it is given. Layers such as dropout and stochastic depth
-    draw from the global ones.
+    draw from the global ones, and so may the code of any other network.
     """
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        value = derive_seed(seed, purpose, *position)
-        if device.type == "cpu":
-            # torch.manual_seed also formats a stack trace for each kind of device there could be
-            torch.default_generator.manual_seed(value)
-        else:
-            torch.manual_seed(value)
+    value = derive_seed(seed, purpose, *position)
+    before = [(generator, generator.get_state()) for generator in _global_generators(device)]
+    try:
+        for generator, _ in before:
+            generator.manual_seed(value)
         yield
+    finally:
+        for generator, state in before:
+            generator.set_state(state)
+
+
+def _global_generators(device: torch.device) -> list[torch.Generator]:
+    """Those of the CPU and of the device.
+
+    ``torch.manual_seed`` and ``fork_rng`` ask every kind of device that there could be, and format
+    a stack trace for each.
+    """
+    generators = [torch.default_generator]
+    if device.type == "cuda":
+        generators.append(torch.cuda.default_generators[device.index or 0])
+    return generators

@@ -9,6 +9,7 @@ from torch import Tensor
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours, select_categories
+from rethink_ray.detection.layout import put_on_device
 from rethink_ray.detection.pixel_norm import require_stated_input
 from rethink_ray.detection.tensor_fit import require_finite_weights
 from rethink_ray.detection.whole import load_whole_detector, require_fitting_detector
@@ -45,7 +46,8 @@ def load_teacher_file(config: TrialConfig, ctx: WorkerContext) -> Detector:
         detector.pixel_norm.read_input(), recipe.init.input, f"{where}: init.input"
     )
     detector.images_per_step = config.resources.images_per_step
-    return detector.to(ctx.device).eval()
+    put_on_device(detector, ctx.device, config.recipe.precision)
+    return detector.eval()
 
 
 def _read(config: TrialConfig, detector: Detector, where: str) -> Mapping[str, Tensor]:

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.resolve import TrialConfig
-from rethink_ray.training.memory import share_for_tensors
+from rethink_ray.training.memory import keep_freed_memory, share_for_tensors
 
 _T = TypeVar("_T")
 
@@ -137,6 +137,7 @@ class WorkerContext:
 def _prepare_process(threads: int, deterministic: bool) -> None:
     """Thread count and determinism are this trial's, whichever ran here before."""
     torch.set_num_threads(threads)
+    keep_freed_memory()
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)

@@ -38,7 +38,7 @@ def test_every_line_says_what_was_found_and_a_study_asks_for_its_own(
     stale.write_text("127.0.0.1:9")
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     study = micro_study(resources={"workers": 2})
-    checks = named(list(examine(study, where=tmp_path)))
+    checks = named(list(examine(study, where=tmp_path, cpuinfo=tmp_path / "absent")))
     expected = {"cpus", "memory", "disk", "shared memory", "scratch", "torch", "instruction set"}
     expected |= {"gpus", "backends", "slots", "images at once", "data set", "data faults"}
     expected |= {"one address", "token"}

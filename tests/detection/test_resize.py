@@ -105,3 +105,17 @@ def test_only_extreme_factors_are_beyond_cuda() -> None:
     assert not is_beyond_cuda((3000, 4000), (48, 64))  # 62.5 on both sides
     assert is_beyond_cuda((128, 128), (1, 1))  # torch: too much shared memory required
     assert is_beyond_cuda((2, 20000), (1, 64))
+
+
+def test_images_that_need_no_padding_have_the_same_pixels_as_padded_ones() -> None:
+    """A batch of one size is normalised in one call, and a batch of two sizes image by image."""
+    resize = Resize(64, 64)
+    resize.as_given = True
+    generator = torch.Generator().manual_seed(0)
+    even, odd = (torch.rand(3, height, 64, generator=generator) for height in (32, 31))
+    together, _ = resize([even, even])
+    mixed, _ = resize([even, odd])
+    assert together.image_sizes == [(32, 64)] * 2
+    assert torch.equal(together.tensors[0], mixed.tensors[0])
+    assert torch.equal(mixed.tensors[1, :, :31], resize.normalize(odd))
+    assert not mixed.tensors[1, :, 31].any()

@@ -34,8 +34,8 @@ from tests.golden_words import assert_says
 
 
 def draft(folder: Path, hours: float = 0.2, **changes: object) -> DraftedStudy:
-    """A study by planted paces, on two slots."""
-    asked = {"pace": write_pace(Path()), "gpus": 0, **changes}
+    """A study by planted paces, on two slots of a CPU of which nothing is known."""
+    asked = {"pace": write_pace(Path()), "gpus": 0, "cpuinfo": Path("absent"), **changes}
     return draft_study(DraftRequest(folder=folder, hours=hours, **asked))  # type: ignore[arg-type]
 
 
@@ -90,6 +90,16 @@ def test_the_file_says_what_was_seen_what_it_takes_and_what_it_tells(
 
 def _read(drafted: DraftedStudy) -> str:
     return drafted.path.read_text()
+
+
+@pytest.mark.parametrize("gpus", [0, 1])
+def test_a_cpu_with_amx_is_offered_bf16_in_the_file(gpus: int, photos: Path) -> None:
+    cpuinfo = Path("cpuinfo")
+    cpuinfo.write_text("processor\t: 0\nflags\t\t: fpu avx512_bf16 amx_bf16 amx_tile\n")
+    drafted = draft(photos, gpus=gpus, cpuinfo=cpuinfo)
+    tree, text = yaml.safe_load(_read(drafted)), _read(drafted)
+    assert tree["settings"].get("precision") == (None if gpus else "bf16")
+    assert ("# this CPU has AMX: 1.8 to 2.1 times as fast" in text) == (not gpus)
 
 
 def test_a_study_for_gpus_is_written_on_a_laptop_from_paces(photos: Path) -> None:

@@ -66,6 +66,7 @@ def _patch(patch: pytest.MonkeyPatch, rules: Rules) -> None:
     }
     for name, answer in answers.items():
         patch.setattr(torch.cuda, name, _always(answer))
+    patch.setattr(torch.cuda, "default_generators", (generator,))
     patch.setattr(torch.cuda, "get_rng_state", lambda device=None: generator.get_state())
     patch.setattr(torch.cuda, "set_rng_state", lambda state, device=None: None)
     patch.setattr(torch.accelerator, "is_available", _always(True))

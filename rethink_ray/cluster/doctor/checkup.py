@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from rethink_ray.cluster.doctor.bf16 import propose_bf16
 from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.doctor.cluster_checks import examine_ray
 from rethink_ray.cluster.doctor.compiler import check_compiler, describe_compiler, is_compiled
@@ -17,6 +18,7 @@ from rethink_ray.records.working_copy import working_folder
 from rethink_ray.spec.reach import reachable_recipes
 from rethink_ray.spec.resolve import base_recipe, cells_of, space_of
 from rethink_ray.spec.study import Study
+from rethink_ray.training.amx import CPUINFO, has_amx
 
 SHARED_MEMORY_BYTES = 512 * 2**20
 """For a study that is not named: Ray's object store (200 MB), and batches of small pictures."""
@@ -28,7 +30,11 @@ MEMORY_BYTES_PER_SLOT = int(1.5 * 2**30)
 
 
 def examine(
-    study: Study | None = None, *, address: str | None = None, where: Path | str | None = None
+    study: Study | None = None,
+    *,
+    address: str | None = None,
+    where: Path | str | None = None,
+    cpuinfo: Path = CPUINFO,
 ) -> Iterator[Check]:
     """Yields each check when it is made.
 
@@ -36,6 +42,7 @@ def examine(
         study: also check what this study needs.
         address: also check every node of this cluster.
         where: path or URI of the study's directory; by default the current folder.
+        cpuinfo: what Linux says of this machine's CPUs.
     """
     at_uri = is_uri(where)
     folder = working_folder(str(where)) if at_uri else Path(where or ".")
@@ -43,6 +50,8 @@ def examine(
     yield from _python()
     yield check_gpus(study, address)
     yield _backends(study)
+    if address is None:
+        yield from propose_bf16(study, has_amx=has_amx(cpuinfo))
     if study is not None:
         if address is None and is_compiled(study):
             yield check_compiler((platform.node(), describe_compiler()))
