@@ -16,7 +16,7 @@ from verdicts.answers import Answer, Winner  # noqa: E402
 from verdicts.asked import judge_fixed  # noqa: E402
 from verdicts.budgets import list_surfaces  # noqa: E402
 from verdicts.live import count_contradictions  # noqa: E402
-from verdicts.live_study import BUDGET, write_tree  # noqa: E402
+from verdicts.live_study import DECLARED, write_tree  # noqa: E402
 from verdicts.live_sweep import find_best_trials  # noqa: E402
 from verdicts.one_rule import claim_from_means, is_true, judge_answer  # noqa: E402
 from verdicts.program import (  # noqa: E402
@@ -380,7 +380,8 @@ def test_the_rule_for_rivals_corrects_equalities_too() -> None:
 
 
 def test_the_live_study_asks_the_twelve_questions_at_the_size_that_was_declared() -> None:
-    study = Study.model_validate_json(json.dumps(write_tree("live_0", 0, BUDGET)))
+    tree = write_tree("live_0", 0, DECLARED, DECLARED.budget)
+    study = Study.model_validate_json(json.dumps(tree))
     check_study(study, "live_0")
     samples = made_up_samples({"reference": 9.0, "second": 19.0, "third": 14.0}, 0.1)
     verdicts = judge_fixed(study, samples)

@@ -19,15 +19,16 @@ from rethink_ray.judge.verdicts import Verdict
 from verdicts.asked import judge_fixed
 from verdicts.live_regret import Worth, find_reference, measure_worth
 from verdicts.live_study import (
-    BUDGET,
-    REFERENCE_BUDGET,
+    DECLARED,
     REFERENCE_SEED,
     LiveAnswer,
+    LiveSize,
     LiveStudy,
     answer_by_study,
     run_live_study,
+    write_tree,
 )
-from verdicts.live_sweep import answer_by_sweeps
+from verdicts.live_sweep import SweepFiles, answer_by_sweeps
 from verdicts.one_rule import DECIDED, claim_from_means, judge_answer
 from verdicts.program import StudyRun
 from verdicts.real_tune import let_workers_import_scripts
@@ -46,13 +47,14 @@ class Repeat:
     """Of each answer: regime -> worth."""
 
 
-def run_live(root: Path, num_seeds: int, slots: int) -> Iterator[str]:
+def run_live(root: Path, num_seeds: int, slots: int, size: LiveSize = DECLARED) -> Iterator[str]:
     """Runs every seed and the reference, or continues, and prints what came out as Markdown.
 
     Args:
         root: folder of the studies.
         num_seeds: repeats.
         slots: trials at a time.
+        size: how much is trained.
     """
     from rethink_ray.cluster.ray_session import ray_session, set_switches
     from rethink_ray.spec.study import ResourceSpec
@@ -63,20 +65,21 @@ def run_live(root: Path, num_seeds: int, slots: int) -> Iterator[str]:
     repeats = []
     with ray_session(ResourceSpec(), None, slots):
         for seed in range(num_seeds):
-            repeats.append(run_seed(root, seed, slots))
+            repeats.append(run_seed(root, seed, slots, size))
             yield f"seed {seed}: done"
-        where = root / "reference"
-        reference = run_live_study(where, REFERENCE_SEED, slots, REFERENCE_BUDGET)
+        tree = write_tree("reference", REFERENCE_SEED, size, size.reference_budget)
+        reference = run_live_study(root / "reference", tree, slots)
     yield from print_tables(repeats, reference)
 
 
-def run_seed(root: Path, seed: int, slots: int) -> Repeat:
+def run_seed(root: Path, seed: int, slots: int, size: LiveSize) -> Repeat:
     """The study, the sweeps and the new runs of one seed; what is finished is only read."""
     where = root / f"live_{seed}"
-    live = run_live_study(where, seed, slots, BUDGET)
-    answers = (answer_by_study(live), answer_by_sweeps(live, root, seed, slots))
+    live = run_live_study(where, write_tree(where.name, seed, size, size.budget), slots)
+    files = SweepFiles(root=root, seed=seed)
+    answers = (answer_by_study(live), answer_by_sweeps(live, files, size.sweep_trials, slots))
     kept = root / f"fresh_{seed}.json"
-    worths = tuple(measure_worth(live, one, kept) for one in answers)
+    worths = tuple(measure_worth(live, one, kept, size.fresh_runs) for one in answers)
     return Repeat(run=live.run, answers=answers, worths=worths)
 
 

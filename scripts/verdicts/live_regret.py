@@ -19,9 +19,6 @@ from verdicts.plain_run import PlainRun
 from verdicts.program import list_winners
 from verdicts.surfaces import ARMS, LENGTHS, REGIMES
 
-FRESH_RUNS = 2
-"""Of each recommended configuration; fixed before the first run."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worth:
@@ -32,13 +29,14 @@ class Worth:
     """Of its new runs."""
 
 
-def measure_worth(live: LiveStudy, one: LiveAnswer, kept: Path) -> dict[str, Worth]:
+def measure_worth(live: LiveStudy, one: LiveAnswer, kept: Path, num: int) -> dict[str, Worth]:
     """Regime -> what the recommendation there is worth. Runs that are in the file are only read.
 
     Args:
         live: the study of the same seed.
         one: the answer.
         kept: file of all new runs of the seed.
+        num: new runs of each recommendation.
     """
     done = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else {}
     worths = {}
@@ -48,7 +46,7 @@ def measure_worth(live: LiveStudy, one: LiveAnswer, kept: Path) -> dict[str, Wor
         recommended, params = one.recommended[regime]
         key = json.dumps([recommended, dict(params)], sort_keys=True)
         if key not in done:
-            done[key] = [train_anew(live, recommended, params, n) for n in range(FRESH_RUNS)]
+            done[key] = [train_anew(live, recommended, params, n) for n in range(num)]
             kept.write_text(json.dumps(done, indent=1), encoding="utf-8")
         worths[regime] = Worth(recommended=recommended, aps=tuple(done[key]))
     return worths

@@ -1,9 +1,4 @@
-"""The question on drawn shapes, as a study of this program: its size, its run and its answers.
-
-The size was fixed before the first run, and has not changed since: quickstart's arms, data, search
-and replicates, on smaller images and with shorter schedules. An update takes 20 to 35 ms and a score
-0.5 s of CPU, so five seeds take about half an hour.
-"""
+"""The question on drawn shapes, as a study of this program: its size, its run and its answer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,20 +21,50 @@ from verdicts.surfaces import ARMS, LENGTHS, REGIMES
 QUICKSTART = Path(__file__).resolve().parents[2] / "search_spaces" / "quickstart.yaml"
 """Three arms, two regimes, 2x, 4x and 6x on drawn shapes: the study that the README runs."""
 SEEDS = 5
-IMAGE_PX = 64
-DATA = {"train": 200, "val": 30, "test": 60, "image_px": IMAGE_PX}
-IMAGES: Mapping[str, Any] = dict(zip(REGIMES, ({"images": "all"}, {"images": 40}), strict=True))
-UPSTREAM = {"classes": 10, "images": 1200, "steps": 200, "lr": 0.005, "image_px": 32}
-SCHEDULE = {
-    "unit": 16,
-    "lengths": LENGTHS,
-    "warmup": 8,
-    "decay": {"kind": "step", "before_end": [0.4, 0.13], "factor": 0.1},
-}
-BUDGET = {"trials": 3, "keep": [3, 2, 1], "replicates": 3}
-"""Quickstart's, without its audit."""
-REFERENCE_BUDGET = {"trials": 6, "keep": [6, 3, 2], "replicates": 5}
-"""Of the study that regret is measured against: twice the search, and more replicates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveSize:
+    """How much a run on drawn shapes trains.
+
+    The defaults were fixed before the first run, and have not changed since: quickstart's arms,
+    search and replicates, on smaller images and with shorter schedules. An update takes 20 to 35 ms
+    and a score 0.5 s of CPU, so five seeds take about half an hour.
+    """
+
+    image_px: int = 64
+    images: tuple[int, int, int] = (200, 30, 60)
+    """To train on, to choose by (``val``) and to judge by (``test``)."""
+    few_images: int = 40
+    """Training images of the second regime."""
+    unit: int = 16
+    """Updates of 1x, at batch 8."""
+    upstream_images: int = 1200
+    upstream_steps: int = 200
+    keep: tuple[int, ...] = (3, 2, 1)
+    """Search trials of each cell that run 2x, 4x and 6x: quickstart's, without its audit."""
+    replicates: int = 3
+    reference_keep: tuple[int, ...] = (6, 3, 2)
+    reference_replicates: int = 5
+    """Of the study that regret is measured against."""
+    sweep_trials: int = 32
+    """Of each regime's sweep in Ray Tune. On planted surfaces it has 16, 32 or 64."""
+    fresh_runs: int = 2
+    """New runs of each configuration that is recommended."""
+
+    @property
+    def budget(self) -> dict[str, Any]:
+        """Of the study of one seed."""
+        return {"trials": self.keep[0], "keep": self.keep, "replicates": self.replicates}
+
+    @property
+    def reference_budget(self) -> dict[str, Any]:
+        """Of the reference: twice the search, and more replicates."""
+        keep = self.reference_keep
+        return {"trials": keep[0], "keep": keep, "replicates": self.reference_replicates}
+
+
+DECLARED = LiveSize()
 REFERENCE_SEED = 1000
 """No seed of the five."""
 
@@ -70,17 +95,23 @@ class LiveStudy:
         return self.directory.study
 
 
-def write_tree(name: str, seed: int, budget: Mapping[str, Any]) -> dict[str, Any]:
-    """The study file: quickstart at the size of this run, with the twelve questions."""
+def write_tree(name: str, seed: int, size: LiveSize, budget: Mapping[str, Any]) -> dict[str, Any]:
+    """The study file: quickstart at this size, with the twelve questions."""
     tree = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
-    detector = {"min_side_px": IMAGE_PX, "max_side_px": IMAGE_PX}
+    shapes = dict(zip(("train", "val", "test"), size.images, strict=True))
+    images = ({"images": "all"}, {"images": size.few_images})
+    upstream = {"images": size.upstream_images, "steps": size.upstream_steps, "image_px": 32}
+    decay = {"kind": "step", "before_end": [0.4, 0.13], "factor": 0.1}
     changes = {
         "study": name,
-        "data": tree["data"] | {"shapes": DATA},
-        "regimes": IMAGES,
-        "settings": {"upstream": UPSTREAM, "detector": detector},
+        "data": tree["data"] | {"shapes": shapes | {"image_px": size.image_px}},
+        "regimes": dict(zip(REGIMES, images, strict=True)),
+        "settings": {
+            "upstream": tree["settings"]["upstream"] | upstream,
+            "detector": {"min_side_px": size.image_px, "max_side_px": size.image_px},
+        },
         "arms": dict(zip(ARMS, tree["arms"].values(), strict=True)),
-        "schedule": SCHEDULE,
+        "schedule": {"unit": size.unit, "lengths": LENGTHS, "warmup": 8, "decay": decay},
         "budget": budget,
         "claims": declare_claims(),
         "seed": seed,
@@ -88,9 +119,9 @@ def write_tree(name: str, seed: int, budget: Mapping[str, Any]) -> dict[str, Any
     return tree | changes
 
 
-def run_live_study(where: Path, seed: int, slots: int, budget: Mapping[str, Any]) -> LiveStudy:
-    """Runs the study of one seed, or continues it; of a finished one the records are read."""
-    rethink_ray.run(write_tree(where.name, seed, budget), out=str(where), slots=slots)
+def run_live_study(where: Path, tree: Mapping[str, Any], slots: int) -> LiveStudy:
+    """Runs a study of drawn shapes, or continues it; of a finished one the records are read."""
+    rethink_ray.run(tree, out=str(where), slots=slots)
     directory = StudyDirectory.open(where)
     view = StudyView(directory.study, directory.load_state(), directory.facts)
     return LiveStudy(directory=directory, view=view, run=read_run(view))

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -19,30 +20,47 @@ from verdicts.real_tune import SCORE, TRAINED, Experiment, Trainable, run_tune
 from verdicts.rivals import SWEEP
 from verdicts.surfaces import ARMS, LENGTHS, REGIMES
 
-SWEEP_TRIALS = 32
-"""Of each regime; fixed before the first run. A sweep on planted surfaces has 16, 32 or 64."""
 REPORTED = "reported"
 """Key of a finished trial's score on the split that judges; trials are ranked by the other one."""
 Report = Mapping[str, Any]
 """What a trial reported last, with its parameters under ``config``."""
 
 
-def answer_by_sweeps(live: LiveStudy, root: Path, seed: int, slots: int) -> LiveAnswer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepFiles:
+    """Where the trials of the sweeps of one seed are kept."""
+
+    root: Path
+    seed: int
+
+    def of(self, regime: str) -> Path:
+        """The file of one regime's sweep."""
+        return self.root / f"sweep_{self.seed}_{regime}.json"
+
+
+def answer_by_sweeps(live: LiveStudy, files: SweepFiles, num: int, slots: int) -> LiveAnswer:
     """Both regimes' sweeps in Ray Tune; finished ones are read from their files.
 
     Args:
         live: the study of this seed, for its recipe, data, and assets.
-        root: folder of the files.
-        seed: number of the repeat.
+        files: of this seed.
+        num: trials of each regime.
         slots: trials at a time.
     """
     winners: dict[Place, Winner] = {}
     recommended: dict[str, tuple[Place, Params]] = {}
     updates = 0.0
     for regime in REGIMES:
-        kept = root / f"sweep_{seed}_{regime}.json"
+        kept = files.of(regime)
         if not kept.exists():
-            reports = run_sweep(live, regime, seed_of("live", seed, regime), slots)
+            experiment = Experiment(
+                space=space_of_sweep(live.study),
+                num=num,
+                longest=max(LENGTHS),
+                seed=seed_of("live", files.seed, regime),
+                slots=slots,
+            )
+            reports = run_sweep(live, regime, experiment)
             kept.write_text(json.dumps(reports, indent=1), encoding="utf-8")
         reports = json.loads(kept.read_text(encoding="utf-8"))
         updates += sum(report[TRAINED] for report in reports)
@@ -59,7 +77,7 @@ def answer_by_sweeps(live: LiveStudy, root: Path, seed: int, slots: int) -> Live
             recommended[regime] = (top, {path: sampled[path] for path in live.study.search})
     answer = Answer(
         policy=SWEEP,
-        budget=f"{SWEEP_TRIALS} trials a regime",
+        budget=f"{num} trials a regime",
         winners=winners,
         updates=updates,
         updates_longest=updates,
@@ -81,15 +99,8 @@ def find_best_trials(regime: str, reports: Sequence[Report]) -> dict[Place, Repo
     return best
 
 
-def run_sweep(live: LiveStudy, regime: str, seed: int, slots: int) -> list[dict[str, Any]]:
+def run_sweep(live: LiveStudy, regime: str, experiment: Experiment) -> list[dict[str, Any]]:
     """What the trials of one sweep reported last. Ray must be running."""
-    experiment = Experiment(
-        space=space_of_sweep(live.study),
-        num=SWEEP_TRIALS,
-        longest=max(LENGTHS),
-        seed=seed,
-        slots=slots,
-    )
     with TemporaryDirectory() as folder:
         trainable = build_trainable(live, regime, Path(folder))
         reports = run_tune(trainable, experiment, Path(folder) / "tune")
