@@ -55,12 +55,12 @@ class LiveSize:
     @property
     def budget(self) -> dict[str, Any]:
         """Of the study of one seed."""
-        return {"trials": self.keep[0], "keep": self.keep, "replicates": self.replicates}
+        return {"trials": self.keep[0], "keep": list(self.keep), "replicates": self.replicates}
 
     @property
     def reference_budget(self) -> dict[str, Any]:
         """Of the reference: twice the search, and more replicates."""
-        keep = self.reference_keep
+        keep = list(self.reference_keep)
         return {"trials": keep[0], "keep": keep, "replicates": self.reference_replicates}
 
 
@@ -111,7 +111,7 @@ def write_tree(name: str, seed: int, size: LiveSize, budget: Mapping[str, Any]) 
             "detector": {"min_side_px": size.image_px, "max_side_px": size.image_px},
         },
         "arms": dict(zip(ARMS, tree["arms"].values(), strict=True)),
-        "schedule": {"unit": size.unit, "lengths": LENGTHS, "warmup": 8, "decay": decay},
+        "schedule": {"unit": size.unit, "lengths": list(LENGTHS), "warmup": 8, "decay": decay},
         "budget": budget,
         "claims": declare_claims(),
         "seed": seed,
