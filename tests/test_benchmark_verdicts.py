@@ -424,3 +424,42 @@ def test_the_replay_makes_the_same_trials_as_ray_tune() -> None:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the same in both" in done.stdout
+
+
+LIVE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {scripts!r})
+from verdicts.live import run_live
+from verdicts.live_study import LiveSize
+size = LiveSize(
+    images=(24, 4, 6), few_images=12, unit=8, upstream_images=400, upstream_steps=200,
+    keep=(2, 1, 1), reference_keep=(2, 1, 1), reference_replicates=3, sweep_trials=6, fresh_runs=1,
+)
+print("\\n".join(run_live(Path({folder!r}), 1, 2, size)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_run_on_drawn_shapes_ends_with_tables_and_a_second_call_only_reads(
+    tmp_path: Path,
+) -> None:
+    script = LIVE.format(scripts=str(SCRIPTS), folder=str(tmp_path))
+    printed, written = [], []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed.append(done.stdout)
+        written.append({path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")})
+    assert printed[0] == printed[1]
+    assert written[0] == written[1]
+    kept = written[0]
+    assert {path.name for path in kept} == {
+        "sweep_0_full.json", "sweep_0_small.json", "fresh_0.json"
+    }  # fmt: skip
+    trials = json.loads((tmp_path / "sweep_0_full.json").read_text())
+    assert len(trials) == 6
+    assert all(1.0 <= trial["trained"] <= trial["config"]["length"] for trial in trials)
+    assert "of 12 |" in printed[0]
+    assert "\nReference: " in printed[0]

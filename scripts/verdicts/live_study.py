@@ -39,8 +39,8 @@ class LiveSize:
     """Training images of the second regime."""
     unit: int = 16
     """Updates of 1x, at batch 8."""
-    upstream_images: int = 1200
-    upstream_steps: int = 200
+    upstream_images: int = 1500
+    upstream_steps: int = 400
     keep: tuple[int, ...] = (3, 2, 1)
     """Search trials of each cell that run 2x, 4x and 6x: quickstart's, without its audit."""
     replicates: int = 3
