@@ -97,7 +97,7 @@ class LiveStudy:
 
 def write_tree(name: str, seed: int, size: LiveSize, budget: Mapping[str, Any]) -> dict[str, Any]:
     """The study file: quickstart at this size, with the twelve questions."""
-    tree = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
+    tree: dict[str, Any] = yaml.safe_load(QUICKSTART.read_text(encoding="utf-8"))
     shapes = dict(zip(("train", "val", "test"), size.images, strict=True))
     images = ({"images": "all"}, {"images": size.few_images})
     upstream = {"images": size.upstream_images, "steps": size.upstream_steps, "image_px": 32}
