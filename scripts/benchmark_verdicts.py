@@ -20,15 +20,17 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from verdicts.budgets import budget_tables, list_surfaces, try_budgets
+from verdicts.budgets import TRIALS, budget_tables, list_surfaces, try_budgets
 from verdicts.figure import draw_figure
 from verdicts.live import run_live
 from verdicts.live_study import SEEDS
 from verdicts.program import BUDGETS, answer_fixed_budgets, judge_by_rule, run_study
 from verdicts.real_tune import check_replay
 from verdicts.rivals import answer_by_rivals
+from verdicts.sentences import say_losses
 from verdicts.sequential import answer_sequentially
 from verdicts.surfaces import Surface, draw_surfaces
 from verdicts.tables import all_tables
@@ -87,7 +89,8 @@ def main() -> None:
         return
     if options.budgets:
         surfaces = list(list_surfaces(options.budgets, options.surfaces))
-        tally = tally_surfaces(try_budgets, surfaces, options.workers)
+        ask = partial(try_budgets, trials=TRIALS[options.budgets])
+        tally = tally_surfaces(ask, surfaces, options.workers)
         print(f"# Budgets, {options.budgets}: {len(surfaces)} surfaces\n")
         for line in budget_tables(tally):
             print(line)
@@ -95,6 +98,9 @@ def main() -> None:
     tally = tally_surfaces(ask_policies, list(draw_surfaces(options.surfaces)), options.workers)
     print(f"# What a verdict costs\n\n{cpu_seconds():.0f} s of CPU")
     for line in all_tables(tally):
+        print(line)
+    print("\n## Where we lose, in sentences\n")
+    for line in say_losses(tally):
         print(line)
     if options.figure:
         draw_figure(tally, options.figure)

@@ -28,6 +28,7 @@ from verdicts.program import (  # noqa: E402
     run_study,
 )
 from verdicts.rivals import grid_rates, sweep, try_grid, tune_each_arm  # noqa: E402
+from verdicts.sentences import count_floor  # noqa: E402
 from verdicts.sequential import UNTIL_DECIDED, VERDICT_OF, take_looks  # noqa: E402
 from verdicts.surfaces import (  # noqa: E402
     ARMS,
@@ -43,6 +44,7 @@ from verdicts.surfaces import (  # noqa: E402
     draw_surfaces,
 )
 from verdicts.tally import (  # noqa: E402
+    MOST_UPDATES,
     Tally,
     count_by_lead,
     rate_against_rivals,
@@ -222,6 +224,15 @@ def test_budgets_are_chosen_on_other_surfaces_than_those_that_compare_policies()
     ]
     assert [len(seeds) for seeds in numbers] == [40, 40, 40]
     assert not (numbers[0] & numbers[1] | numbers[0] & numbers[2] | numbers[1] & numbers[2])
+
+
+def test_three_replicates_without_a_search_cost_more_than_half_of_three_seeds_at_one_rate() -> None:
+    # A ladder is 2x and two more rungs of 2x and a decay of 600 of 900 updates: 22 / 3 of 1x, where
+    # three separate runs take 12.
+    assert count_floor() == pytest.approx(3 * 6 * 22 / 3)
+    grid = 3 * 6 * (2 + 4 + 6)
+    assert count_floor() / grid == pytest.approx(22 / 36)
+    assert count_floor() > MOST_UPDATES * grid
 
 
 def test_the_program_pays_for_shared_trunks_and_for_the_replicates_it_takes() -> None:

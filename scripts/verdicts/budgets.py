@@ -4,7 +4,7 @@ The calibration surfaces choose, and the check surfaces, of other numbers again,
 gains. All of them are drawn as those of the comparison are.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from verdicts.program import answer_fixed, run_study
@@ -16,7 +16,7 @@ from verdicts.tally import Point, Score, Tally, score_answers
 SurfaceSet = Literal["calibration", "check"]
 FIRST_NUMBER: dict[SurfaceSet, int] = {"calibration": 1000, "check": 2000}
 """Number of the first surface of each kind; the comparison counts from zero."""
-TRIALS = (1, 2, 3, 4, 8)
+TRIALS: dict[SurfaceSet, tuple[int, ...]] = {"calibration": (1, 2, 4, 8), "check": (4, 8)}
 """Search trials of each cell; 8 is the default of a study file."""
 REPLICATES = (3, 5, 9)
 UNTIL_DECIDED = ((3, 5), (3, 7), (3, 9))
@@ -31,14 +31,14 @@ def list_surfaces(chosen: SurfaceSet, num: int) -> Iterator[Surface]:
                 yield draw_surface(family, noise, seed)
 
 
-def try_budgets(surface: Surface) -> list[tuple[Point, Score]]:
-    """The scores of this program at every budget on one surface."""
+def try_budgets(surface: Surface, trials: Sequence[int]) -> list[tuple[Point, Score]]:
+    """The scores of this program at every budget with so many search trials, on one surface."""
     answers = []
-    for trials in TRIALS:
-        run = run_study(surface, trials)
-        answers += [answer_fixed(run, trials, num, surface.seed) for num in REPLICATES]
+    for searched in trials:
+        run = run_study(surface, searched)
+        answers += [answer_fixed(run, searched, num, surface.seed) for num in REPLICATES]
         answers += [
-            answer_until_decided(run, trials, surface.seed, looks) for looks in UNTIL_DECIDED
+            answer_until_decided(run, searched, surface.seed, looks) for looks in UNTIL_DECIDED
         ]
     return score_answers(answers, surface)
 
