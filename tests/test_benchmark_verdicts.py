@@ -1,23 +1,40 @@
 """What a verdict costs: planted surfaces, the rivals' rules, and one rule of verdicts for all."""
 
+import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 sys.path.insert(0, str(SCRIPTS))
 
 from verdicts.answers import Answer, Winner  # noqa: E402
+from verdicts.asked import judge_fixed  # noqa: E402
+from verdicts.budgets import list_surfaces  # noqa: E402
+from verdicts.live import count_contradictions  # noqa: E402
+from verdicts.live_study import DECLARED, write_tree  # noqa: E402
+from verdicts.live_sweep import find_best_trials  # noqa: E402
 from verdicts.one_rule import claim_from_means, is_true, judge_answer  # noqa: E402
-from verdicts.program import UNIT, CellRun, Repeated, answer_fixed, run_study  # noqa: E402
+from verdicts.program import (  # noqa: E402
+    UNIT,
+    answer_fixed,
+    build_facts,
+    build_study,
+    judge_by_rule,
+    run_study,
+)
 from verdicts.rivals import grid_rates, sweep, try_grid, tune_each_arm  # noqa: E402
-from verdicts.sequential import answer_until_decided, take_looks  # noqa: E402
+from verdicts.sentences import count_floor  # noqa: E402
+from verdicts.sequential import UNTIL_DECIDED, VERDICT_OF, take_looks  # noqa: E402
 from verdicts.surfaces import (  # noqa: E402
     ARMS,
     FAMILIES,
     LENGTHS,
+    MARGIN,
     NOISE_SDS,
     QUESTIONS,
     REGIMES,
@@ -26,11 +43,25 @@ from verdicts.surfaces import (  # noqa: E402
     draw_surface,
     draw_surfaces,
 )
-from verdicts.tally import Tally, rate_against_rivals, score_answer, score_answers  # noqa: E402
+from verdicts.tally import (  # noqa: E402
+    MOST_UPDATES,
+    Tally,
+    count_by_lead,
+    rate_against_rivals,
+    ratio_with_interval,
+    score_answer,
+    score_answers,
+    size_of,
+)
 from verdicts.tune_replay import Asha, replay_tune  # noqa: E402
 
 from rethink_ray.analysis.read.published_tables import load_published  # noqa: E402
+from rethink_ray.judge.samples import ScoreSample  # noqa: E402
 from rethink_ray.judge.verdicts import Verdict  # noqa: E402
+from rethink_ray.search.simulate import replay  # noqa: E402
+from rethink_ray.spec.check import check_study  # noqa: E402
+from rethink_ray.spec.resolve import TrialConfig  # noqa: E402
+from rethink_ray.spec.study import Study  # noqa: E402
 
 RANDOM = ArmSurface(level=41.3, patience=1.0, best_rate=-2.0, drift=0.3, steepness=4.0, sd=0.2)
 
@@ -170,10 +201,47 @@ def test_a_verdict_is_true_if_its_statement_about_the_lead_is(
     assert not any(is_true(verdict, lead) for lead in false_leads)
 
 
+def test_verdicts_are_counted_by_the_size_of_the_true_lead() -> None:
+    assert [size_of(lead) for lead in (0.0, -0.5, 0.501, -2.0, 2.1)] == [
+        "0", "below 0.5", "0.5 to 1", "1 to 2", "above 2"
+    ]  # fmt: skip
+    surface = draw_surface("equal", "quiet", 0)
+    verdicts = dict.fromkeys(QUESTIONS, Verdict.INCONCLUSIVE)
+    verdicts |= {QUESTIONS[0]: Verdict.EQUIVALENT, QUESTIONS[1]: Verdict.SUPPORTED}
+    assert count_by_lead(verdicts, surface)["0"] == (1, 1, 12)
+    share, low, high = ratio_with_interval(np.array([1.0, 3.0]), np.array([2.0, 6.0]))
+    assert (share, low, high) == (0.5, 0.5, 0.5)
+
+
+def test_budgets_are_chosen_on_other_surfaces_than_those_that_compare_policies() -> None:
+    numbers = [
+        {surface.seed for surface in chosen}
+        for chosen in (
+            draw_surfaces(40),
+            list_surfaces("calibration", 40),
+            list_surfaces("check", 40),
+        )
+    ]
+    assert [len(seeds) for seeds in numbers] == [40, 40, 40]
+    assert not (numbers[0] & numbers[1] | numbers[0] & numbers[2] | numbers[1] & numbers[2])
+
+
+def test_three_replicates_without_a_search_cost_more_than_half_of_three_seeds_at_one_rate() -> None:
+    # A ladder is 2x and two more rungs of 2x and a decay of 600 of 900 updates: 22 / 3 of 1x, where
+    # three separate runs take 12.
+    assert count_floor() == pytest.approx(3 * 6 * 22 / 3)
+    grid = 3 * 6 * (2 + 4 + 6)
+    assert count_floor() / grid == pytest.approx(22 / 36)
+    assert count_floor() > MOST_UPDATES * grid
+
+
 def test_the_program_pays_for_shared_trunks_and_for_the_replicates_it_takes() -> None:
     surface = draw_surface("he_2018", "quiet", 0)
-    cells = run_study(surface, 2)
-    few, many = (answer_fixed(cells, 2, num) for num in (3, 5))
+    studied = run_study(surface, 2)
+    cells = studied.cells
+    few, many = (answer_fixed(studied, 2, num, surface.seed) for num in (3, 5))
+    assert few.verdicts is not None
+    assert judge_by_rule(few).verdicts is None
     assert all(len(winner.scores) == 3 for winner in few.winners.values())
     assert (
         few.winners["full", "second", 6.0].scores == many.winners["full", "second", 6.0].scores[:3]
@@ -231,32 +299,82 @@ def test_the_goal_compares_updates_at_the_same_share_of_right_verdicts() -> None
     assert goal.is_met
 
 
-def test_a_sequential_study_stops_an_arm_once_all_of_its_leads_are_shown() -> None:
-    def run(level: float, step: float) -> CellRun:
-        scores = tuple(level + step * (-1) ** n for n in range(9))
-        repeated = Repeated(rate=0.02, scores=dict.fromkeys(LENGTHS, scores), updates=(10.0,) * 9)
-        chosen = dict.fromkeys(LENGTHS, "one")
-        return CellRun(search_updates=100.0, chosen=chosen, repeated={"one": repeated})
+def made_up_samples(levels: dict[str, float], sd: float) -> list[ScoreSample]:
+    """Nine replicates of every arm, in turns above and below its level, the same in all places."""
+    return [
+        ScoreSample(
+            labels={
+                "arm": frozenset({arm}),
+                "regime": frozenset({regime}),
+                "metric": frozenset({"ap"}),
+                "source": frozenset({"study"}),
+                "split": frozenset({"test"}),
+                "schedule": frozenset({f"{length:g}x"}),
+            },
+            images=600,
+            length=length,
+            values={n: level + sd * (-1) ** n for n in range(9)},
+            evidence=(),
+            configuration=f"{regime}/{arm}",
+        )
+        for regime in REGIMES
+        for arm, level in levels.items()
+        for length in LENGTHS
+    ]
 
-    levels = {"reference": 30.0, "second": 50.0, "third": 30.7}
-    cells = {(regime, arm): run(levels[arm], 0.5) for regime in REGIMES for arm in ARMS}
-    looked = take_looks(cells, QUESTIONS)
+
+def test_a_study_asks_four_headlines_and_the_other_eight_questions_as_claims() -> None:
+    samples = made_up_samples({"reference": 30.0, "second": 50.0, "third": 10.0}, 0.5)
+    verdicts = judge_fixed(build_study(4, 0, 9), samples)
+    assert set(verdicts) == set(QUESTIONS)
+    assert {(q.arm, verdict) for q, verdict in verdicts.items()} == {
+        ("second", Verdict.SUPPORTED),
+        ("third", Verdict.CONTRADICTED),
+    }
+    at_6x = judge_fixed(build_study(4, 0, 9, is_longest_alone=True), samples)
+    assert set(at_6x) == {q for q in QUESTIONS if q.length == 6.0}
+    assert build_study(4, 0).margin == MARGIN
+
+
+def test_a_sequential_study_stops_an_arm_once_all_of_its_leads_are_shown() -> None:
+    study = build_study(8, 0, UNTIL_DECIDED)
+    looked = take_looks(
+        study, made_up_samples({"reference": 30.0, "second": 50.0, "third": 30.7}, 0.5)
+    )
     shown_at = looked.replicates["full", "second"]
     assert shown_at in (3, 5)  # 20 AP ahead, noise below 1
     assert looked.replicates["full", "third"] == looked.replicates["full", "reference"] == 9
     verdicts = {(q.arm, verdict) for q, verdict in looked.verdicts.items()}
     assert verdicts == {("second", Verdict.SUPPORTED), ("third", Verdict.INCONCLUSIVE)}
-    assert looked.updates(cells) == 6 * 100.0 + 2 * (shown_at + 9 + 9) * 10.0
-    answer = answer_until_decided(cells, 8)
-    assert len(answer.winners["full", "second", 2.0].scores) == shown_at
-    assert answer.verdicts_longest is not None
-    assert len(answer.verdicts_longest) == 4
+    assert set(looked.verdicts) == set(QUESTIONS)
     # A lead of 0.3 with such noise can be shown to be neither above zero nor within the margin.
-    cells |= {(regime, "third"): run(30.3, 0.5) for regime in REGIMES}
-    assert 5 <= take_looks(cells, QUESTIONS).replicates["full", "third"] < 9
+    close = made_up_samples({"reference": 30.0, "second": 50.0, "third": 30.3}, 0.5)
+    assert 5 <= take_looks(study, close).replicates["full", "third"] < 9
 
 
-def test_the_one_rule_corrects_equalities() -> None:
+def test_the_looks_are_those_of_a_study_that_waits_for_its_decisions() -> None:
+    """A study until decided, run by the program itself, ends with these verdicts and updates."""
+    surface = draw_surface("he_2018", "quiet", 1)
+    run = run_study(surface, 2)
+    looked = take_looks(build_study(2, surface.seed, UNTIL_DECIDED), run.samples)
+
+    def measure(config: TrialConfig, length: float) -> dict[str, float]:
+        name = f"study of 2, {config.trial_id}"
+        cell, rate = (config.regime, config.arm), config.recipe.optimizer.lr
+        return dict.fromkeys(("val/ap", "test/ap"), surface.measure(cell, rate, name, length))
+
+    study, facts = build_study(2, surface.seed, UNTIL_DECIDED), build_facts()
+    state = replay(study, facts, measure, slots=3)
+    last = state.looks_taken[-1]
+    said = [VERDICT_OF.get(one.verdict, Verdict.INCONCLUSIVE) for one in last.comparisons]
+    assert Counter(said) == Counter(looked.verdicts.values())
+    assert len(set(said)) > 1
+    updates = sum(rung.steps_new for rung in state.rungs.values()) / UNIT
+    assert looked.updates(run.cells) == pytest.approx(updates)
+    assert len(set(looked.replicates.values())) > 1  # some cells stop before others
+
+
+def test_the_rule_for_rivals_corrects_equalities_too() -> None:
     """Equal means with an sd of 0.2, three scores: t = 0.5 / (0.2 * sqrt(2 / 3)) = 3.06, df 4, so
     p on one side is 0.019. That is below 5 % alone, and above it among twelve."""
     scores = (40.0 - 0.2, 40.0, 40.0 + 0.2)
@@ -268,8 +386,46 @@ def test_the_one_rule_corrects_equalities() -> None:
     answer = Answer(policy="", budget="", winners=winners, updates=1.0, updates_longest=1.0)
     surface = draw_surface("equal", "quiet", 0)
     assert set(judge_answer(answer, surface.sds).values()) == {Verdict.INCONCLUSIVE}
-    (alone,) = judge_answer(answer, surface.sds, QUESTIONS[:1]).values()
-    assert alone is Verdict.EQUIVALENT
+    asked = Question(regime="full", arm="second", length=6.0)
+    assert judge_answer(answer, surface.sds, (asked,)) == {asked: Verdict.EQUIVALENT}
+
+
+def test_the_live_study_asks_the_twelve_questions_at_the_size_that_was_declared() -> None:
+    tree = write_tree("live_0", 0, DECLARED, DECLARED.budget)
+    study = Study.model_validate_json(json.dumps(tree))
+    check_study(study, "live_0")
+    samples = made_up_samples({"reference": 9.0, "second": 19.0, "third": 14.0}, 0.1)
+    verdicts = judge_fixed(study, samples)
+    assert set(verdicts) == set(QUESTIONS)
+    assert set(verdicts.values()) == {Verdict.SUPPORTED}
+    assert study.budget.num_replicates == 3
+
+
+def test_a_sweep_answers_with_its_best_finished_trial_of_each_arm_and_length() -> None:
+    def report(arm: int, trained: float, score: float, reported: float | None) -> dict[str, object]:
+        config = {"arm": arm, "length": 4.0, "optimizer.lr": 0.02}
+        return {"config": config, "trained": trained, "score": score, "reported": reported}
+
+    reports = [
+        report(0, 4.0, 7.0, 6.5),
+        report(0, 4.0, 8.0, 6.0),  # chosen by its score, judged by what it reports
+        report(0, 1.0, 9.0, None),  # stopped before its end
+        report(1, 4.0, 3.0, 3.5),
+        report(2, 1.0, 0.0, None),
+    ]
+    best = find_best_trials("full", reports)
+    assert {place: row["reported"] for place, row in best.items()} == {
+        ("full", "reference", 4.0): 6.0,
+        ("full", "second", 4.0): 3.5,
+    }
+
+
+def test_contradictions_are_counted_among_repeats_that_both_decide() -> None:
+    above, below, left_open = Verdict.SUPPORTED, Verdict.CONTRADICTED, Verdict.INCONCLUSIVE
+    first, *others = QUESTIONS
+    repeats = [{first: v, **dict.fromkeys(others, left_open)} for v in (above, above, below)]
+    assert count_contradictions(repeats) == (3, 2)
+    assert count_contradictions([dict.fromkeys(QUESTIONS, left_open), repeats[0]]) == (0, 0)
 
 
 @pytest.mark.slow
@@ -279,3 +435,42 @@ def test_the_replay_makes_the_same_trials_as_ray_tune() -> None:
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the same in both" in done.stdout
+
+
+LIVE = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {scripts!r})
+from verdicts.live import run_live
+from verdicts.live_study import LiveSize
+size = LiveSize(
+    images=(24, 4, 6), few_images=12, unit=8, upstream_images=400, upstream_steps=200,
+    keep=(2, 1, 1), reference_keep=(2, 1, 1), reference_replicates=3, sweep_trials=6, fresh_runs=1,
+)
+print("\\n".join(run_live(Path({folder!r}), 1, 2, size)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+def test_the_run_on_drawn_shapes_ends_with_tables_and_a_second_call_only_reads(
+    tmp_path: Path,
+) -> None:
+    script = LIVE.format(scripts=str(SCRIPTS), folder=str(tmp_path))
+    printed, written = [], []
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        printed.append(done.stdout)
+        written.append({path: path.stat().st_mtime_ns for path in tmp_path.glob("*.json")})
+    assert printed[0] == printed[1]
+    assert written[0] == written[1]
+    kept = written[0]
+    assert {path.name for path in kept} == {
+        "sweep_0_full.json", "sweep_0_small.json", "fresh_0.json"
+    }  # fmt: skip
+    trials = json.loads((tmp_path / "sweep_0_full.json").read_text())
+    assert len(trials) == 6
+    assert all(1.0 <= trial["trained"] <= trial["config"]["length"] for trial in trials)
+    assert "of 12 |" in printed[0]
+    assert "\nReference: " in printed[0]

@@ -40,6 +40,8 @@ class Answer:
     """What all runs cost, in units of 1x."""
     updates_longest: float
     """What the answer at the longest length alone costs with this policy."""
+    updates_search: float = 0.0
+    """What those runs cost that chose configurations and are not compared themselves."""
     verdicts: Mapping[Question, Verdict] | None = None
     """Verdicts that the policy took while it ran; None: judged at the end."""
     verdicts_longest: Mapping[Question, Verdict] | None = None
@@ -57,16 +59,20 @@ class Answer:
         """
         return sum(self._regret_in(surface, regime) for regime in REGIMES) / len(REGIMES)
 
-    def _regret_in(self, surface: Surface, regime: str) -> float:
+    def recommend(self, regime: str) -> Place | None:
+        """Arm and length with the highest mean score; None without any."""
         places: Sequence[Place] = [
             (regime, arm, length)
             for arm in ARMS
             for length in LENGTHS
             if (regime, arm, length) in self.winners
         ]
-        if not places:
+        return max(places, key=lambda place: self.winners[place].mean, default=None)
+
+    def _regret_in(self, surface: Surface, regime: str) -> float:
+        best = self.recommend(regime)
+        if best is None:
             return surface.best_ap(regime)
-        best = max(places, key=lambda place: self.winners[place].mean)
         _, arm, length = best
         true = surface.arms[regime, arm].true_ap(self.winners[best].rate, length)
         return surface.best_ap(regime) - true

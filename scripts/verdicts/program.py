@@ -1,4 +1,4 @@
-"""This program's answers: its own search, halving and replicates, run on a surface without Ray.
+"""This program's answers: its own search, halving, replicates and findings, without Ray.
 
 One study with nine replicates is replayed for each size of the search. Fewer replicates are its
 first ones, because what a replicate measures does not depend on how many there are.
@@ -7,12 +7,17 @@ first ones, because what a replicate measures does not depend on how many there 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from rethink_ray.judge.read.searches import cell_results
+from rethink_ray.judge.read.study_samples import objective_samples
+from rethink_ray.judge.read.trials import read_cells
+from rethink_ray.judge.samples import ScoreSample
 from rethink_ray.protocol.cell_view import StudyView
 from rethink_ray.protocol.incumbents import WORST_SCORE
+from rethink_ray.protocol.tables import build_tables
 from rethink_ray.records.state import StudyState
 from rethink_ray.search.simulate import replay
 from rethink_ray.spec.check import check_study
@@ -20,9 +25,11 @@ from rethink_ray.spec.facts import DataFacts
 from rethink_ray.spec.resolve import TrialConfig, cells_of
 from rethink_ray.spec.study import Study
 from verdicts.answers import Answer, Place, Winner
+from verdicts.asked import declare_claims, judge_fixed
 from verdicts.surfaces import ARMS, LENGTHS, RATES, REGIMES, USUAL_RATE, Cell, Surface
 
 FIXED = "rethink-ray, fixed replicates"
+BY_RULE = "the same, by the rivals' rule"
 BUDGETS: Mapping[int, tuple[int, ...]] = {4: (3,), 8: (3, 5), 16: (5, 9)}
 """Search trials of each cell -> replicates of each incumbent."""
 MOST_REPLICATES = 9
@@ -62,36 +69,75 @@ class CellRun:
         return self.search_updates + sum(sum(r.updates[:num]) for r in self.repeated.values())
 
 
-def answer_fixed_budgets(studies: Mapping[int, Mapping[Cell, CellRun]]) -> Iterator[Answer]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StudyRun:
+    """One study with all of its replicates."""
+
+    cells: Mapping[Cell, CellRun]
+    samples: tuple[ScoreSample, ...]
+    """What its findings compare."""
+
+    @property
+    def search_updates(self) -> float:
+        """What all searches cost, in units of 1x."""
+        return sum(one.search_updates for one in self.cells.values())
+
+
+def answer_fixed_budgets(studies: Mapping[int, StudyRun], seed: int) -> Iterator[Answer]:
     """The answers with fixed replicates at every budget.
 
     Args:
-        studies: search trials -> the cells of the study of that size.
+        studies: search trials -> the study of that size.
+        seed: of the studies.
     """
-    for trials, cells in studies.items():
+    for trials, run in studies.items():
         for num in BUDGETS[trials]:
-            yield answer_fixed(cells, trials, num)
+            yield answer_fixed(run, trials, num, seed)
 
 
-def answer_fixed(cells: Mapping[Cell, CellRun], trials: int, num: int) -> Answer:
-    """The answer of a study that takes the same number of replicates everywhere."""
-    winners: dict[Place, Winner] = {
-        (*cell, length): run.winner(length, num)
-        for cell, run in cells.items()
-        for length in LENGTHS
-    }
-    updates = sum(run.updates(num) for run in cells.values())
+def answer_fixed(run: StudyRun, trials: int, num: int, seed: int) -> Answer:
+    """The answer of a study that takes the same number of replicates everywhere.
+
+    Args:
+        run: of the study, with so many replicates or more.
+        trials: search trials of each cell.
+        num: replicates of each incumbent.
+        seed: of the study.
+    """
+    samples = [sample.up_to(num) for sample in run.samples]
+    verdicts, verdicts_longest = (
+        judge_fixed(build_study(trials, seed, num, is_longest_alone=alone), samples)
+        for alone in (False, True)
+    )
+    updates = sum(one.updates(num) for one in run.cells.values())
     return Answer(
         policy=FIXED,
         budget=f"{trials} trials, {num} replicates",
-        winners=winners,
+        winners=list_winners(run, dict.fromkeys(run.cells, num)),
         updates=updates,
         updates_longest=updates,
+        updates_search=run.search_updates,
+        verdicts=verdicts,
+        verdicts_longest=verdicts_longest,
     )
 
 
-def run_study(surface: Surface, trials: int) -> Mapping[Cell, CellRun]:
-    """Every cell of a study of this size on a surface."""
+def list_winners(run: StudyRun, replicates: Mapping[Cell, int]) -> dict[Place, Winner]:
+    """The configuration of each cell and length, with so many of its first replicates."""
+    return {
+        (*cell, length): one.winner(length, replicates[cell])
+        for cell, one in run.cells.items()
+        for length in LENGTHS
+    }
+
+
+def judge_by_rule(answer: Answer) -> Answer:
+    """An answer of this program whose verdicts the rule for rivals gives, not its findings."""
+    return replace(answer, policy=BY_RULE, verdicts=None, verdicts_longest=None)
+
+
+def run_study(surface: Surface, trials: int) -> StudyRun:
+    """A study of this size on a surface."""
 
     def measure(config: TrialConfig, length: float) -> Mapping[str, float]:
         cell, run = (config.regime, config.arm), f"study of {trials}, {config.trial_id}"
@@ -100,11 +146,20 @@ def run_study(surface: Surface, trials: int) -> Mapping[Cell, CellRun]:
 
     study, facts = build_study(trials, surface.seed), build_facts()
     state = replay(study, facts, measure, slots=SLOTS, order_seed=surface.seed)
-    view = StudyView(study, state, facts)
-    return {
-        (cell.regime, cell.arm): read_cell(view, state, cell_index)
-        for cell_index, cell in enumerate(cells_of(study))
-    }
+    return read_run(StudyView(study, state, facts))
+
+
+def read_run(view: StudyView) -> StudyRun:
+    """What the records of a study say: cell by cell, and as its findings read them."""
+    study, state, facts = view.study, view.state, view.facts
+    results = cell_results(study, read_cells(build_tables(study, state, facts)))
+    return StudyRun(
+        cells={
+            (cell.regime, cell.arm): read_cell(view, state, cell_index)
+            for cell_index, cell in enumerate(cells_of(study))
+        },
+        samples=tuple(objective_samples(study, facts, results)),
+    )
 
 
 def read_cell(view: StudyView, state: StudyState, index: int) -> CellRun:
@@ -135,13 +190,31 @@ def _score(state: StudyState, trial_id: str, length: float) -> float:
 
 
 @cache
-def build_study(trials: int, seed: int, replicates: int = MOST_REPLICATES) -> Study:
-    """The study of three arms and two regimes; what its arms are called does not matter here."""
+def build_study(
+    trials: int,
+    seed: int,
+    replicates: int | tuple[int, int] = MOST_REPLICATES,
+    *,
+    is_longest_alone: bool = False,
+) -> Study:
+    """The study of three arms and two regimes; what its arms are called does not matter here.
+
+    Args:
+        trials: search trials of each cell.
+        seed: of the study.
+        replicates: a plain number, or those at the first and at the last look.
+        is_longest_alone: only the headlines are asked, not the lengths below.
+    """
     starts: list[dict[str, Any]] = [
         {},
         {"set": {"init.source": "upstream"}},
         {"set": {"init.source": "upstream", "init.frozen": "backbone"}},
     ]
+    until_decided = isinstance(replicates, tuple) and {
+        "from": replicates[0],
+        "to": replicates[1],
+        "until": "decided",
+    }
     tree = {
         "study": "planted",
         "data": {"dataset": "shapes"},
@@ -155,7 +228,8 @@ def build_study(trials: int, seed: int, replicates: int = MOST_REPLICATES) -> St
             "lengths": LENGTHS,
             "decay": {"kind": "step", "before_end": [0.667, 0.222], "factor": 0.1},
         },
-        "budget": {"trials": trials, "replicates": replicates},
+        "budget": {"trials": trials, "replicates": until_decided or replicates},
+        "claims": {} if is_longest_alone else declare_claims(),
         "seed": seed,
     }
     study = Study.model_validate_json(json.dumps(tree))

@@ -54,6 +54,7 @@ def run_tune(trainable: Trainable, experiment: Experiment, storage: Path) -> lis
             mode="max",
             num_samples=experiment.num,
             max_concurrent_trials=experiment.slots,
+            reuse_actors=True,
             search_alg=OptunaSearch(seed=experiment.seed),
             scheduler=ASHAScheduler(
                 time_attr=TRAINED,

@@ -119,6 +119,7 @@ def tune_each_arm(surface: Surface, num: int) -> Iterator[Answer]:
             },
             updates=sum(updates.values()),
             updates_longest=updates[max(LENGTHS)],
+            updates_search=sum(tuning.values()),
         )
 
 
@@ -149,6 +150,7 @@ def try_grid(surface: Surface, num: int) -> Answer:
         winners=winners,
         updates=sum(updates.values()),
         updates_longest=updates[max(LENGTHS)],
+        updates_search=sum(updates.values()) * (num - 1) / num,
     )
 
 

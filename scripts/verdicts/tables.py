@@ -6,6 +6,7 @@ from verdicts.program import FIXED
 from verdicts.rivals import ASHA_MORE_SEEDS, ASHA_PER_ARM, GRID, SWEEP
 from verdicts.sequential import SEQUENTIAL
 from verdicts.tally import (
+    LEADS,
     MOST_FALSE,
     MOST_UPDATES,
     Counts,
@@ -17,6 +18,7 @@ from verdicts.tally import (
     Tally,
     mean_with_interval,
     rate_against_rivals,
+    ratio_with_interval,
     share_open,
 )
 
@@ -33,6 +35,8 @@ def all_tables(tally: Tally) -> Iterator[str]:
     num = sum(len(next(iter(points.values()))) for points in tally.scores.values())
     yield f"\n## By policy and budget: {num} surfaces, {len(tally.scores)} kinds\n"
     yield from by_rule_table(tally)
+    yield "\n## By the size of the true lead, right and false\n"
+    yield from by_lead_table(tally)
     yield "\n## The four comparisons at 6x alone\n"
     yield from longest_table(tally)
     yield "\n## Without abstaining: signs of means, equal within the margin\n"
@@ -50,10 +54,11 @@ def all_tables(tally: Tally) -> Iterator[str]:
 def by_rule_table(tally: Tally) -> Iterator[str]:
     """Shares of the twelve verdicts by the one rule, and what they cost."""
     yield (
-        "| policy | budget | runs of 6x | right | false | open | studies with a false one "
-        "| false of the pair compared | regret (AP) | right per 100 runs |"
+        "| policy | budget | runs of 6x | of these search | right | false | open "
+        "| studies with a false one | false of the pair compared | regret (AP) "
+        "| right per 100 runs |"
     )
-    yield "|---" * 10 + "|"
+    yield "|---" * 11 + "|"
     for point in tally.points:
         right, false = (
             tally.values(point, lambda s, name=name: getattr(s.by_rule, name))  # type: ignore[misc]
@@ -62,6 +67,7 @@ def by_rule_table(tally: Tally) -> Iterator[str]:
         runs = tally.values(point, lambda s: s.updates) / FULL_RUN
         cells = [
             f"{runs.mean():.0f}",
+            f"{tally.values(point, lambda s: s.updates_search).mean() / FULL_RUN:.0f}",
             percent(right),
             percent(false),
             percent(share_open(right, false)),
@@ -70,6 +76,29 @@ def by_rule_table(tally: Tally) -> Iterator[str]:
             points_of_ap(tally.values(point, lambda s: s.regret)),
             f"{100.0 * 12.0 * right.mean() / runs.mean():.1f}",
         ]
+        yield f"| {point[0]} | {point[1]} | " + " | ".join(cells) + " |"
+
+
+def by_lead_table(tally: Tally) -> Iterator[str]:
+    """Where verdicts stay open: shares of right and of false ones by the size of the true lead."""
+    sizes = {
+        size: tally.values(tally.points[0], lambda s, size=size: s.by_lead[size][2])  # type: ignore[misc]
+        for size in LEADS
+    }
+    sizes = {size: num for size, num in sizes.items() if num.any()}
+    shown = (f"{size} AP ({num.sum():.0f})" for size, num in sizes.items())
+    yield "| policy | budget | " + " | ".join(shown) + " |"
+    yield "|---" * (2 + len(sizes)) + "|"
+    for point in tally.points:
+        cells = []
+        for size, num in sizes.items():
+            right, false = (
+                tally.values(point, lambda s, size=size, i=i: s.by_lead[size][i])  # type: ignore[misc]
+                for i in (0, 1)
+            )
+            mean, low, high = (100.0 * x for x in ratio_with_interval(right, num))
+            wrong = 100.0 * ratio_with_interval(false, num)[0]
+            cells.append(f"{mean:.0f} % [{low:.0f}, {high:.0f}], {wrong:.1f} %")
         yield f"| {point[0]} | {point[1]} | " + " | ".join(cells) + " |"
 
 

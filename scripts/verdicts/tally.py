@@ -3,6 +3,7 @@
 Verdicts on one surface hang together, so surfaces are what intervals resample, never verdicts.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -46,14 +47,32 @@ class Score:
     """One answer on one surface."""
 
     by_rule: Counts
-    """All questions, by the one rule."""
+    """All questions: this program's by its findings, rivals' by the one rule."""
     longest: Counts
-    """Those at 6x alone, by the one rule."""
+    """Those at 6x alone, in the same way."""
     from_means: Counts
     """All questions, without abstaining."""
+    by_lead: Mapping[str, tuple[int, int, int]]
+    """Size of the true lead (``LEADS``) -> how many verdicts are right, false, and asked."""
     regret: float
     updates: float
     updates_longest: float
+    updates_search: float
+
+
+LEADS: Mapping[str, tuple[float, float]] = {
+    "0": (0.0, 0.0),
+    "below 0.5": (0.0, 0.5),
+    "0.5 to 1": (0.5, 1.0),
+    "1 to 2": (1.0, 2.0),
+    "above 2": (2.0, math.inf),
+}
+"""Sizes of a true lead in AP, each from above its first number up to its second."""
+
+
+def size_of(lead: float) -> str:
+    """The name of the size of a true lead."""
+    return next(name for name, (_, most) in LEADS.items() if round(abs(lead), 9) <= most)
 
 
 def score_answer(answer: Answer, surface: Surface) -> Score:
@@ -72,16 +91,33 @@ def score_answer(answer: Answer, surface: Surface) -> Score:
             false_of_winners=(len(decided) - of_winners) / len(verdicts),
         )
 
+    every = answer.verdicts or judge_answer(answer, surface.sds, QUESTIONS)
     return Score(
-        by_rule=count(answer.verdicts or judge_answer(answer, surface.sds, QUESTIONS)),
+        by_rule=count(every),
         longest=count(
             answer.verdicts_longest or judge_answer(answer, surface.sds, LONGEST_QUESTIONS)
         ),
         from_means=count(claim_from_means(answer)),
+        by_lead=count_by_lead(every, surface),
         regret=answer.regret(surface),
         updates=answer.updates,
         updates_longest=answer.updates_longest,
+        updates_search=answer.updates_search,
     )
+
+
+def count_by_lead(
+    verdicts: Mapping[Question, Verdict], surface: Surface
+) -> dict[str, tuple[int, int, int]]:
+    """Size of the true lead -> how many verdicts are right, false, and asked."""
+    counts = dict.fromkeys(LEADS, (0, 0, 0))
+    for question, verdict in verdicts.items():
+        lead = surface.truth(question)
+        right, false, asked = counts[size_of(lead)]
+        is_right = verdict in DECIDED and is_true(verdict, lead)
+        is_false = verdict in DECIDED and not is_right
+        counts[size_of(lead)] = (right + is_right, false + is_false, asked + 1)
+    return counts
 
 
 def score_answers(answers: Iterable[Answer], surface: Surface) -> list[tuple[Point, Score]]:
@@ -118,6 +154,15 @@ def share_open(right: Floats, false: Floats) -> Floats:
     """What is neither right nor false, without rounding errors below zero."""
     rest: Floats = np.maximum(0.0, np.round(1.0 - right - false, 9)) + 0.0
     return rest
+
+
+def ratio_with_interval(part: Floats, whole: Floats, seed: int = 0) -> tuple[float, float, float]:
+    """Sum over sum, and the 95 % interval of it (percentiles of resampled surfaces)."""
+    rows = _resample(len(part), seed)
+    with np.errstate(invalid="ignore"):
+        ratios = part[rows].sum(axis=1) / whole[rows].sum(axis=1)
+    low, high = np.nanquantile(ratios, [0.025, 0.975])
+    return float(part.sum() / whole.sum()), float(low), float(high)
 
 
 def mean_with_interval(values: Floats, seed: int = 0) -> tuple[float, float, float]:
