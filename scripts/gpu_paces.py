@@ -43,8 +43,8 @@ SCALING = 7.68 / 8
 PyTorch/Segmentation/MaskRCNN (8 V100, 8 images each). With two images a GPU it may be less."""
 COUNTING_FACTOR = 4 / 3
 """Of an update in micro-batches over one in a single pass, in two-stage families: all images pass
-forward once more to count what the losses are divided by (``training.micro_batches``), and a forward
-pass has a third of an update's operations."""
+forward once more to count what losses are divided by (``training.micro_batches``). A forward pass
+has a third of an update's operations."""
 SECONDS_TO_START = 60.0
 """An assumption: Ray Train starts in 30 to 45 s on two busy cores; network, indexes, files."""
 COCO_SHAPE = 1.35

@@ -2,6 +2,7 @@
 
 import statistics
 import time
+from collections.abc import Callable
 
 import torch
 
@@ -23,10 +24,18 @@ TIMED_UPDATES = 3
 """Updates that are timed, after one that is not."""
 
 
-def time_reading(data: DataSpec, recipe: Recipe) -> float:
+def time_reading(
+    data: DataSpec, recipe: Recipe, clock: Callable[[], float] = time.perf_counter
+) -> float:
     """Seconds in which one process with one thread, as a loader has, reads and augments an image.
 
     Images of all regimes come in the order of a run; the first one is not timed, and none is kept.
+    The median is taken, because other programs may stop this one for a while.
+
+    Args:
+        data: the data set.
+        recipe: how its images are augmented.
+        clock: seconds; ``time.thread_time`` counts those of this thread's own work.
 
     Raises:
         DataError: the data set lacks what the recipe learns from.
@@ -36,19 +45,19 @@ def time_reading(data: DataSpec, recipe: Recipe) -> float:
     samples = TrainSamples(
         open_split(data, "train"), trainable_image_ids(data), augmentation, order
     )
-    threads = torch.get_num_threads()
+    threads, seconds = torch.get_num_threads(), list[float]()
     torch.set_num_threads(1)
     try:
         samples[0]
-        started = time.perf_counter()
-        for number in range(1, ENOUGH_IMAGES + 1):
-            samples[number]
-            seconds = time.perf_counter() - started
-            if number >= FEWEST_IMAGES and seconds > ENOUGH_SECONDS:
-                break
-        return seconds / number
+        while len(seconds) < FEWEST_IMAGES or (
+            len(seconds) < ENOUGH_IMAGES and sum(seconds) < ENOUGH_SECONDS
+        ):
+            started = clock()
+            samples[len(seconds) + 1]
+            seconds.append(clock() - started)
     finally:
         torch.set_num_threads(threads)
+    return statistics.median(seconds)
 
 
 def time_update_on_gpu(data: DataSpec, recipe: Recipe, resources: ResourceSpec) -> float:
@@ -61,9 +70,7 @@ def time_update_on_gpu(data: DataSpec, recipe: Recipe, resources: ResourceSpec) 
     )
     index = open_split(data, "train")
     drawn = recipe.model_copy(update={"init": InitSpec(frozen=recipe.init.frozen)})
-    live = Live(
-        drawn, len(index.categories), 0, ctx, images_per_step=resources.images_per_step
-    )
+    live = Live(drawn, len(index.categories), 0, ctx, images_per_step=resources.images_per_step)
     images, targets = next(
         train_batches(
             index,

@@ -16,7 +16,7 @@ from rethink_ray.spec.study import ResourceSpec, Study
 HEADROOM = 1.25
 """Images that the loader should read for each one that is trained on, because some take longer."""
 FAST_GPU = 100.0
-"""Images a second of 800 px that an H100 may train on. Assumed where no GPU is there to be timed."""
+"""Images a second of 800 px that an H100 may train on; assumed where no GPU is here to be timed."""
 MOST_TIMED = 4
 """Cells that are timed, at most; they differ in how their images are augmented."""
 
