@@ -134,8 +134,8 @@ def main() -> None:
             key=lambda row: row[1],
         )
         print(
-            f"\nThe loader of {options.study} takes {whole:.1f} ms of CPU an image. {name} would make "
-            f"it {whole / (whole - most):.2f} times as fast."
+            f"\nThe loader of {options.study} takes {whole:.1f} ms of CPU an image. "
+            f"{name} would make it {whole / (whole - most):.2f} times as fast."
         )
 
 

@@ -60,11 +60,11 @@ def estimate_pass(recipe: Recipe) -> PassCost:
         recipe.detector, InitSpec(frozen=recipe.init.frozen), NUM_CATEGORIES, seed=0
     )
     kept: dict[int, int] = {}
-    own = {tensor.untyped_storage().data_ptr() for tensor in detector.state_dict().values()}
+    weights = {tensor.untyped_storage().data_ptr() for tensor in detector.state_dict().values()}
 
     def note(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
+        if storage.data_ptr() not in weights:
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
