@@ -4,12 +4,14 @@ None of it was measured with this program, which has never had a GPU. ``simulate
 it until ``--pace FILE`` says better.
 """
 
+from dataclasses import dataclass
+
 from rethink_ray.search.measured_paces import asset_pace_key
 from rethink_ray.search.paces import ANY_ARM, Pace
 from rethink_ray.spec.batches import images_by_kind
 from rethink_ray.spec.direct import direct_recipe
 from rethink_ray.spec.facts import DataFacts
-from rethink_ray.spec.recipe import Recipe
+from rethink_ray.spec.recipe import TWO_STAGE, Recipe
 from rethink_ray.spec.resolve import base_recipe, cells_of
 from rethink_ray.spec.study import Study
 
@@ -39,11 +41,29 @@ V100_SECONDS_PER_SCORED_IMAGE = 0.06
 SCALING = 7.68 / 8
 """Share of its speed that a GPU keeps among eight. Source: NVIDIA, DeepLearningExamples,
 PyTorch/Segmentation/MaskRCNN (8 V100, 8 images each). With two images a GPU it may be less."""
+COUNTING_FACTOR = 4 / 3
+"""Of an update in micro-batches over one in a single pass, in two-stage families: all images pass
+forward once more to count what losses are divided by (``training.micro_batches``). A forward pass
+has a third of an update's operations."""
 SECONDS_TO_START = 60.0
 """An assumption: Ray Train starts in 30 to 45 s on two busy cores; network, indexes, files."""
 COCO_SHAPE = 1.35
 """Mean of the longer side over the shorter one, for sizes on a square canvas."""
 SPREAD = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobGpus:
+    """What a job has."""
+
+    num: int
+    images_per_step: int | None = None
+    """Most images of a GPU in one pass."""
+
+    @property
+    def speed(self) -> float:
+        """Over that of one GPU."""
+        return self.num * (SCALING if self.num > 1 else 1.0)
 
 
 def guess_paces(study: Study, facts: DataFacts, gpus_per_job: int) -> dict[str, Pace]:
@@ -56,19 +76,20 @@ def guess_paces(study: Study, facts: DataFacts, gpus_per_job: int) -> dict[str, 
         facts: of its data.
         gpus_per_job: GPUs that share a trial.
     """
-    speed = gpus_per_job * (SCALING if gpus_per_job > 1 else 1.0)
+    gpus = JobGpus(num=gpus_per_job, images_per_step=study.resources.images_per_step)
+    speed = gpus.speed
     paces: dict[str, Pace] = {}
     for cell in cells_of(study):
         recipe = base_recipe(study, cell)
-        paces[f"{cell.regime}/{cell.arm}"] = _pace(seconds_per_update(recipe) / speed, speed)
+        paces[f"{cell.regime}/{cell.arm}"] = _pace(seconds_per_update(recipe, gpus), speed)
         if recipe.init.source == "direct":
             first = direct_recipe(recipe, facts.regime_sizes[cell.regime])
-            paces[asset_pace_key("direct")] = _pace(seconds_per_update(first) / speed, speed)
+            paces[asset_pace_key("direct")] = _pace(seconds_per_update(first, gpus), speed)
         if recipe.labels.has_pseudo:
             pool = facts.split_sizes["train"] * V100_SECONDS_PER_SCORED_IMAGE / H100_PER_V100
             paces[asset_pace_key("pseudo_labels")] = _pace(0.0, speed, pool / speed)
     plain = base_recipe(study, cells_of(study)[0])
-    paces[asset_pace_key("teacher")] = _pace(seconds_per_update(plain) / speed, speed)
+    paces[asset_pace_key("teacher")] = _pace(seconds_per_update(plain, gpus), speed)
     paces[ANY_ARM] = paces[asset_pace_key("teacher")]
     return paces
 
@@ -82,13 +103,26 @@ def _pace(update: float, speed: float, more_seconds: float = 0.0) -> Pace:
     )
 
 
-def seconds_per_update(recipe: Recipe) -> float:
-    """Seconds of one H100 for an update of the whole batch."""
+def seconds_per_update(recipe: Recipe, gpus: JobGpus) -> float:
+    """Seconds of an update of the whole batch on the GPUs of a job.
+
+    Images with human and with pseudo labels pass the network apart.
+    """
+    per_image, seconds = seconds_per_image(recipe), 0.0
+    for num_images in images_by_kind(recipe):
+        share = num_images / gpus.num
+        at_once = min(share, gpus.images_per_step or share)
+        counting = recipe.detector.family in TWO_STAGE and at_once < share
+        seconds += share * per_image * (COUNTING_FACTOR if counting else 1.0)
+    return seconds * gpus.num / gpus.speed  # a share is trained on by each of them
+
+
+def seconds_per_image(recipe: Recipe) -> float:
+    """Seconds of one H100 for an image of an update, when the GPU is full."""
     detector = recipe.detector
     per_image = V100_SECONDS[detector.family] * 8 / 16 / H100_PER_V100
     per_image *= NORM_FACTORS["sync_bn" if detector.norm == "bn" else detector.norm]
-    per_image *= FROZEN_FACTORS.get(recipe.init.frozen, 1.0) * _relative_area(recipe)
-    return per_image * sum(images_by_kind(recipe))
+    return per_image * FROZEN_FACTORS.get(recipe.init.frozen, 1.0) * _relative_area(recipe)
 
 
 def _relative_area(recipe: Recipe) -> float:

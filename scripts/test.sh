@@ -1,13 +1,26 @@
 #!/usr/bin/env bash
 # Lint, types and tests on a fresh machine. Arguments go to pytest: bash scripts/test.sh -m slow
+# With --oldest first: the tests alone, on the oldest torch and torchvision that pyproject.toml allows
+# (requirements-oldest.lock, .venv-oldest; 6 GB): bash scripts/test.sh --oldest
+pair=
+if [ "${1:-}" = --oldest ]; then
+    pair=oldest
+    shift
+fi
 source "$(dirname "$0")/setup.sh"
 
-ruff check .
-ruff format --check .
+run_types() {
+    [ -n "$pair" ] || nice mypy # types are those of the newest pair
+}
+
+if [ -z "$pair" ]; then
+    ruff check .
+    ruff format --check .
+fi
 export OMP_NUM_THREADS=1
 export PYTHONDONTWRITEBYTECODE= # else each run of pytest compiles all tests again
 if [ $# -gt 0 ]; then
-    mypy
+    run_types
     pytest "$@"
     exit
 fi
@@ -20,7 +33,7 @@ test_ray_and_types() {
     local failed=0
     grep -rlZ --include="test_*.py" "mark.ray" tests | sort -z |
         xargs -0 pytest -m "ray and not slow" || failed=1
-    nice mypy || failed=1
+    run_types || failed=1
     return "$failed"
 }
 

@@ -52,6 +52,23 @@ def run_on(num_trials: int, **machines: Any) -> tuple[Any, StudyState]:
     return cluster.run(), state
 
 
+def test_micro_batches_of_two_stages_cost_a_third_more_and_workers_what_they_exchange() -> None:
+    from gpu_paces import JobGpus, seconds_per_update
+
+    from rethink_ray.spec.load import find_study, load_study
+    from rethink_ray.spec.resolve import base_recipe, cells_of
+
+    study, _ = load_study(find_study("he_2018"))
+    recipe = base_recipe(study, cells_of(study)[0])
+    assert recipe.batch_size == 16
+    whole = seconds_per_update(recipe, JobGpus(num=1))
+    assert seconds_per_update(recipe, JobGpus(num=1, images_per_step=16)) == whole
+    cut = seconds_per_update(recipe, JobGpus(num=1, images_per_step=8))
+    assert cut == pytest.approx(whole * 4 / 3)
+    shared = seconds_per_update(recipe, JobGpus(num=8, images_per_step=8))
+    assert shared == pytest.approx(whole / 7.68)
+
+
 def test_trials_share_steady_nodes_and_take_their_paces() -> None:
     alone, _ = run_on(2, gpus=8)
     assert alone.hours * 3600 == pytest.approx(2 * TRIAL_SECONDS)

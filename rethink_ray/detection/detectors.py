@@ -233,14 +233,14 @@ class Detector(nn.Module):
 
         On a CPU each image passes the network alone, so that its detections depend on the image and
         the weights alone, to the last bit. On a GPU images of one padded size share a pass. The
-        network is in evaluation mode during the call; afterwards its mode is as before.
+        network is in evaluation mode during the call (``evaluating``).
 
         Each entry has ``boxes_xyxy: [D, 4]``, ``scores: [D]`` in 0..1 and ``labels: [D]`` from 1.
         Families with masks add ``masks: [D, M, M]`` (probabilities over each box, see
         ``masks.paste_mask``), families with keypoints add ``keypoints: [D, K, 3]`` (x, y, logit).
         """
         detections: list[dict[str, Tensor]] = [{} for _ in images]
-        with self._evaluating():
+        with self.evaluating():
             for numbers in self._group_images(images):
                 together = self.network([images[i] for i in numbers])
                 for number, one in zip(numbers, together, strict=True):
@@ -248,13 +248,20 @@ class Detector(nn.Module):
         return detections
 
     @contextmanager
-    def _evaluating(self) -> Iterator[None]:
-        mode = self.training
+    def evaluating(self) -> Iterator[None]:
+        """Inside, the network is in evaluation mode; afterwards its mode is as before.
+
+        Each change of mode visits every module, so a caller with many batches opens this once
+        around all of them. A network that is in evaluation mode already is left alone.
+        """
+        if not self.training:
+            yield
+            return
         self.eval()
         try:
             yield
         finally:
-            self.train(mode)
+            self.train()
 
     def _group_images(self, images: Sequence[Tensor]) -> list[list[int]]:
         """Groups images that share a forward pass: on a GPU those of one padded size."""

@@ -131,17 +131,18 @@ def detect_images(
     swap = keypoint_swap(index.keypoint_names).tolist()
     multi_view = MultiViewDetector(detector, recipe.evaluation, recipe.detector, swap)
     pairs: list[tuple[GroundTruth, Detection]] = []
-    for images, entries in batches:
-        images = [image.to(ctx.device) for image in images]
-        if ctx.any_of((stop(),))[0]:
-            raise Stopped("scoring was stopped; it will be repeated")
-        if not images:
-            continue
-        with use_precision(recipe, ctx.device):
-            outputs = multi_view.detect(images)
-        for entry, output in zip(entries, outputs, strict=True):
-            truth = build_truth(entry, index, recipe.detector.family)
-            pairs.append((truth, build_detection(entry, _drop_unverified(output, entry))))
+    with detector.evaluating():
+        for images, entries in batches:
+            images = [image.to(ctx.device) for image in images]
+            if ctx.any_of((stop(),))[0]:
+                raise Stopped("scoring was stopped; it will be repeated")
+            if not images:
+                continue
+            with use_precision(recipe, ctx.device):
+                outputs = multi_view.detect(images)
+            for entry, output in zip(entries, outputs, strict=True):
+                truth = build_truth(entry, index, recipe.detector.family)
+                pairs.append((truth, build_detection(entry, _drop_unverified(output, entry))))
     return sorted(ctx.gather(pairs), key=lambda pair: pair[0].image_id)
 
 

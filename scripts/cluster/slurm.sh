@@ -6,6 +6,8 @@
 #
 # A study that is longer than the time limit: --signal lets it stop in good order before the end, and
 # a stopped or incomplete study is put back into the queue. A finished one is not.
+#
+# RETHINK_RAY_MPS=1 sbatch ... starts NVIDIA's MPS on each node, for resources.gpus_per_worker below 1.
 #SBATCH --job-name=rethink-ray
 #SBATCH --nodes=4
 #SBATCH --ntasks-per-node=1
@@ -35,6 +37,12 @@ export RAY_USAGE_STATS_ENABLED=0
 
 steps=()
 driver=
+# The daemon ends with the job step that Ray runs in.
+with_mps=()
+if [ -n "${RETHINK_RAY_MPS:-}" ]; then
+    export CUDA_MPS_PIPE_DIRECTORY=/tmp/mps-${SLURM_JOB_ID:-0} CUDA_MPS_LOG_DIRECTORY=/tmp/mps-${SLURM_JOB_ID:-0}
+    with_mps=(bash -c 'mkdir -p "$CUDA_MPS_PIPE_DIRECTORY" && nvidia-cuda-mps-control -d; exec "$@"' mps)
+fi
 queue_again() { scontrol requeue "$SLURM_JOB_ID" || true; }
 asked_to_stop() {
     if [ -z "$driver" ]; then # nothing runs yet that could be stopped in good order
@@ -47,7 +55,7 @@ start() { # node, then what Ray is to be started with; --block ties Ray to its j
     local node=$1
     shift
     srun --nodes=1 --ntasks=1 --overlap --nodelist="$node" --cpus-per-task="$cpus" \
-        ray start --block --disable-usage-stats --num-cpus "$cpus" --num-gpus "$gpus" "$@" &
+        "${with_mps[@]}" ray start --block --disable-usage-stats --num-cpus "$cpus" --num-gpus "$gpus" "$@" &
     steps+=($!)
 }
 stop() { # Ray's own processes end with their job step; no other cluster of this user is touched

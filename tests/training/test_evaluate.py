@@ -1,3 +1,5 @@
+from torch import nn
+
 from rethink_ray.data.regimes import open_scored
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import build_detector
@@ -24,3 +26,29 @@ def test_a_run_selects_on_its_own_regimes_share_of_the_hold_out() -> None:
     assert (len(scored), len(open_split(SHARED, "holdout"))) == (22, 30)
     counted = config.model_copy(update={"num_images": None})
     assert len(detect_split(detector, counted, "holdout", ctx).truths) == 22
+
+
+class ModeLog(nn.Module):
+    """Remembers every change of its mode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.modes: list[bool] = []
+
+    def train(self, mode: bool = True) -> "ModeLog":
+        self.modes.append(mode)
+        return super().train(mode)
+
+
+def test_scoring_a_split_changes_the_mode_of_the_network_twice_whatever_its_batches() -> None:
+    """22 images in batches of 2 are eleven batches."""
+    config = micro_trial(data=SHARED, images=110)
+    assert config.recipe.batch_size == 2
+    detector = build_detector(config.recipe.detector, InitSpec(), config.num_categories, seed=0)
+    detector.add_module("mode_log", log := ModeLog())
+    ctx = WorkerContext.alone(1, 0.0, False)
+    detect_split(detector, config, "holdout", ctx)
+    assert log.modes == [False, True]
+    detect_split(detector.eval(), config, "holdout", ctx)
+    assert log.modes == [False, True, False]
+    assert not detector.training

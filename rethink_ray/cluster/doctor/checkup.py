@@ -10,6 +10,7 @@ from rethink_ray.cluster.doctor.bf16 import propose_bf16
 from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
 from rethink_ray.cluster.doctor.cluster_checks import examine_ray
 from rethink_ray.cluster.doctor.compiler import check_compiler, describe_compiler, is_compiled
+from rethink_ray.cluster.doctor.mps import check_mps, is_mps_running
 from rethink_ray.cluster.doctor.shared_memory import free_shared_memory
 from rethink_ray.cluster.doctor.study_checks import examine_study
 from rethink_ray.cluster.ray_session import available_cpus
@@ -55,6 +56,8 @@ def examine(
     if study is not None:
         if address is None and is_compiled(study):
             yield check_compiler((platform.node(), describe_compiler()))
+        if address is None and study.resources.shares_gpus:
+            yield check_mps((platform.node(), is_mps_running()))
         yield from examine_study(study, address=address, folder=folder)
     yield from examine_ray(study, address, None if at_uri or where is None else folder)
 

@@ -10,6 +10,7 @@ from typing import Any
 from rethink_ray.cluster.capacity import DRIVER_RESOURCE, Capacity, has_driver_nodes, living_nodes
 from rethink_ray.cluster.doctor.check import Check, build_check, try_check
 from rethink_ray.cluster.doctor.compiler import check_compiler, describe_compiler, is_compiled
+from rethink_ray.cluster.doctor.mps import check_mps, is_mps_running
 from rethink_ray.cluster.doctor.study_checks import check_backbones, check_weights
 from rethink_ray.cluster.ray_session import address_of_head, ray_session, set_switches
 from rethink_ray.spec.errors import RethinkError
@@ -170,6 +171,8 @@ def _each_node(study: Study | None, folder: Path | None) -> Iterator[Check]:
             yield compare_nodes(name, by_host, remedy)
     if compilers := {node["host"]: str(node["compiler"]) for node in answers if node["compiler"]}:
         yield check_compiler(*compilers.items())
+    if sharing := {node["host"]: node["mps"] for node in answers if node["mps"] is not None}:
+        yield check_mps(*sharing.items())
     if probe is not None:
         blind = sorted(node["host"] for node in answers if not node["sees"])
         fact = f"{folder}: seen by {len(answers) - len(blind)} of {len(answers)} nodes"
@@ -243,15 +246,23 @@ def describe_node(study: str | None, probe: str | None) -> dict[str, Any]:
     }
 
 
-def _describe_gpus(study: str | None) -> dict[str, str]:
-    """The node's kinds of GPU, and what it compiles with; empty if it needs or has none."""
+def _describe_gpus(study: str | None) -> dict[str, Any]:
+    """The node's kinds of GPU, and what it compiles with; empty if it needs or has none.
+
+    ``mps``: whether the daemon runs; ``None`` if no trials share a GPU here.
+    """
     from rethink_ray.training.gpus import list_gpus
 
     checked = Study.model_validate_json(study) if study else None
     has_use = checked is None or checked.resources.gpus_per_worker > 0
     gpus = list_gpus() if has_use else ()
     compiles = bool(gpus) and checked is not None and is_compiled(checked)
-    return {"gpus": "; ".join(gpus), "compiler": describe_compiler() if compiles else ""}
+    shares = bool(gpus) and checked is not None and checked.resources.shares_gpus
+    return {
+        "gpus": "; ".join(gpus),
+        "compiler": describe_compiler() if compiles else "",
+        "mps": is_mps_running() if shares else None,
+    }
 
 
 def _describe_data(study: str) -> str:

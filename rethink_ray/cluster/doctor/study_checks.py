@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from rethink_ray.cluster.capacity import Capacity
 from rethink_ray.cluster.doctor.check import Check, build_check, gib, try_check
+from rethink_ray.cluster.doctor.loader_pace import examine_loader
 from rethink_ray.cluster.doctor.shared_memory import check_shared_memory, free_shared_memory
 from rethink_ray.cluster.ray_session import available_cpus, cpus_of
 from rethink_ray.spec.assets import upstream_classes_of
@@ -46,6 +47,8 @@ def examine_study(study: Study, *, address: str | None, folder: Path) -> Iterato
     yield _faults(study, data)
     if address is None:
         yield _shared_memory(study, data)
+    if data.ok:
+        yield from examine_loader(study, _count_gpus())
     yield from check_weights(study)
     yield from check_backbones(study)
     yield _disk(study, folder, data)
@@ -59,9 +62,7 @@ def _slots(study: Study) -> Check:
 
 def _shared_memory(study: Study, data: Check) -> Check:
     """Whether ``/dev/shm`` is large enough for the jobs that run here at a time."""
-    from rethink_ray.training.memory import count_gpus
-
-    node = {"CPU": float(available_cpus()), "GPU": float(count_gpus())}
+    node = {"CPU": float(available_cpus()), "GPU": float(_count_gpus())}
     room = Capacity(study.resources).count_room_on(node)
     slots = max(1, room // max(study.resources.workers, 1))
     try:
@@ -69,6 +70,12 @@ def _shared_memory(study: Study, data: Check) -> Check:
     except (RethinkError, OSError) as error:
         return _fail_once("shared memory", error, data)
     return check_shared_memory(study, free_shared_memory(), slots, largest_hw)
+
+
+def _count_gpus() -> int:
+    from rethink_ray.training.memory import count_gpus
+
+    return count_gpus()
 
 
 def _find_largest_picture(study: Study) -> tuple[int, int]:
