@@ -58,7 +58,7 @@ def test_of_three_pairs_one_whose_equality_alone_is_shown_keeps_the_count_at_thr
     assert third == pytest.approx((1.0, 0.06))
 
 
-def test_a_family_of_20000_takes_no_longer_than_sorting_it() -> None:
+def test_the_smallest_p_of_a_family_of_20000_is_multiplied_by_20000() -> None:
     many = [pair(p, beyond=p) for p in np.linspace(1e-9, 1.0, 20_000).tolist()]
     assert correct_pairs(many)[0] == (pytest.approx(2e-5), 1.0)
 
