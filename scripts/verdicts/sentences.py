@@ -120,8 +120,8 @@ def say_false(tally: Tally) -> Iterator[str]:
             false = 100 * float(tally.values(point, lambda s: s.by_rule.false).mean())
             of_pair = 100 * float(tally.values(point, lambda s: s.by_rule.false_of_winners).mean())
             yield (
-                f"- {name(point)}: {any_false:.0f} % of studies have a false verdict. Of all verdicts "
-                f"{false:.1f} % are false about the arms, and {of_pair:.1f} % about the "
+                f"- {name(point)}: {any_false:.0f} % of studies have a false verdict. Of all "
+                f"verdicts {false:.1f} % are false about the arms, and {of_pair:.1f} % about the "
                 "configurations compared."
             )
 
