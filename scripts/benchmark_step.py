@@ -5,8 +5,8 @@
     python scripts/benchmark_step.py --small            # does it run at all?
 
 The bare loop has the same network, losses, optimizer and batches; what a ladder adds is its
-overhead. Times are taken in turns A B B A; each row has the median of both and the median of their
-ratios, with the smallest and the largest. Nothing else should run on the machine.
+overhead. Turns are A B B A; each row has the median of both and the median of their ratios, with
+the smallest and the largest. Times are CPU times, so that other programs disturb little.
 """
 
 import argparse
@@ -50,8 +50,8 @@ MOST_OVERHEAD, LEAST_SPEEDUP, LEAST_BF16 = 1.05, 1.15, 1.7
 KEPT_BATCHES = 8
 RATE = 1e-4
 
-Run = Callable[[int], object]
-"""Makes this many updates, or scores this many images."""
+Run = Callable[[int], float]
+"""Makes this many updates, or scores this many images, and returns the CPU seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +62,7 @@ class Turns:
     updates: int
     """Of a tiny recipe in one measurement; a large one makes one."""
     small: bool
+    recipes: tuple[str, ...]
 
     def compare(self, first: Run, second: Run, repeats: int) -> "Ratio":
         """Both in turns A B B A, after a warm-up."""
@@ -69,7 +70,7 @@ class Turns:
             run(repeats)
         rows = []
         for _ in range(self.num):
-            seconds = [measure_seconds(run, repeats) for run in (first, second, second, first)]
+            seconds = [run(repeats) for run in (first, second, second, first)]
             rows.append((seconds[0] + seconds[3], seconds[1] + seconds[2]))
         scale = 1e3 / (2 * repeats)
         return Ratio(
@@ -102,14 +103,16 @@ def main() -> None:
     parser.add_argument("--small", action="store_true")
     parser.add_argument("--serve", metavar="KIND RECIPE", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--parts", nargs="*", default=["overhead", "commits", "precision"])
+    parser.add_argument("--recipes", nargs="*", default=[*TINY, LARGE])
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.serve:
         serve(*options.serve, small=options.small)
         return
-    turns = Turns(num=1, updates=2, small=True)
+    turns = Turns(num=1, updates=2, small=True, recipes=(TINY[0], LARGE))
     if not options.small:
-        turns = Turns(num=options.turns, updates=20, small=False)
+        recipes = tuple(options.recipes)
+        turns = Turns(num=options.turns, updates=20, small=False, recipes=recipes)
     print(f"{describe_machine()}, one thread, {turns.num} turns A B B A\n")
     if "overhead" in options.parts:
         show_overhead(turns)
@@ -122,7 +125,7 @@ def main() -> None:
 def show_overhead(turns: Turns) -> None:
     """The ladder's update beside a bare loop, and where the time goes."""
     rows, parts = [], []
-    for name in (*TINY[: 1 if turns.small else None], LARGE):
+    for name in turns.recipes:
         recipe = recipe_of(name, turns.small)
         repeats = turns.updates if name in TINY else 1
         ladder, bare = LadderLoop(recipe), BareLoop(recipe)
@@ -137,9 +140,13 @@ def show_overhead(turns: Turns) -> None:
 
 
 def part_row(name: str, ratio: Ratio, data_ms: float, parts: Sequence[float]) -> str:
-    """``parts``: forward, backward and optimizer of the bare loop, ms; the rest is the ladder's."""
-    rest = ratio.first_ms - sum(parts)
-    return f"| {name} | " + " | ".join(f"{x:.2f}" for x in (data_ms, *parts, rest)) + " |"
+    """``parts``: the times of forward, backward and optimizer; they share the bare loop's time.
+
+    The rest is what the ladder takes beyond the bare loop.
+    """
+    shares = [ratio.second_ms * part / sum(parts) for part in parts]
+    rest = ratio.first_ms - ratio.second_ms
+    return f"| {name} | " + " | ".join(f"{x:.2f}" for x in (data_ms, *shares, rest)) + " |"
 
 
 def show_commits(turns: Turns, folder: Path) -> None:
@@ -147,7 +154,8 @@ def show_commits(turns: Turns, folder: Path) -> None:
     print(f"| this checkout and {name_commit(folder)} | other (ms) | this (ms) | ratio | asked |")
     print("|---|---|---|---|---|")
     here = Path(__file__).resolve().parent.parent
-    for kind, name in itertools.product(("update", "score"), TINY[: 1 if turns.small else None]):
+    tiny = [name for name in turns.recipes if name in TINY]
+    for kind, name in itertools.product(("update", "score"), tiny):
         with Served(folder, kind, name, turns) as other, Served(here, kind, name, turns) as this:
             ratio = turns.compare(other.run, this.run, turns.updates)
         what = "update and its data" if kind == "update" else "scored image"
@@ -159,7 +167,7 @@ def show_commits(turns: Turns, folder: Path) -> None:
 def show_precision(turns: Turns) -> None:
     """fp32 beside bf16, on kept batches."""
     print("| precision | fp32 (ms) | bf16 (ms) | ratio | asked |\n|---|---|---|---|---|")
-    for name in (TINY[0], LARGE):
+    for name in turns.recipes:
         recipe = recipe_of(name, turns.small)
         loops = [
             LadderLoop(with_settings(recipe, {"precision": precision}, "precision"))
@@ -233,19 +241,23 @@ class LadderLoop:
         self.step = 0
         _ = self.machinery.price  # counted before the first update, as in a ladder
 
-    def run(self, num: int) -> None:
+    def run(self, num: int) -> float:
+        started = time.process_time()
         for _ in range(num):
             self.watch.check()
             self.machinery.update(self.step, self.schedule, self.batches)
             self.step += 1
+        return time.process_time() - started
 
     def measure_data(self, num: int) -> float:
         """Milliseconds of a batch from the built-in pictures, once they are decoded."""
         batches = self.machinery.data.batches(0, self.machinery.ctx)
         for _ in range(2 * KEPT_BATCHES):
             next(batches)
-        seconds = measure_seconds(lambda n: [next(batches) for _ in range(n)], num)
-        return 1e3 * seconds / num
+        started = time.process_time()
+        for _ in range(num):
+            next(batches)
+        return 1e3 * (time.process_time() - started) / num
 
 
 class BareLoop:
@@ -259,12 +271,14 @@ class BareLoop:
         self.batches: Sequence[Any] = ()
         self.step = 0
 
-    def run(self, num: int) -> None:
+    def run(self, num: int) -> float:
+        started = time.process_time()
         for _ in range(num):
             loss = self._forward()
             loss.backward()  # type: ignore[no-untyped-call]
             self._step()
             loss.item()
+        return time.process_time() - started
 
     def _forward(self) -> Tensor:
         live = self.live
@@ -286,13 +300,13 @@ class BareLoop:
         """Median milliseconds of forward, backward and optimizer over some updates."""
         rows = []
         for _ in range(KEPT_BATCHES):
-            times = [time.perf_counter()]
+            times = [time.process_time()]
             loss = self._forward()
-            times.append(time.perf_counter())
+            times.append(time.process_time())
             loss.backward()  # type: ignore[no-untyped-call]
-            times.append(time.perf_counter())
+            times.append(time.process_time())
             self._step()
-            times.append(time.perf_counter())
+            times.append(time.process_time())
             rows.append([1e3 * (b - a) for a, b in itertools.pairwise(times)])
         return tuple(statistics.median(row[k] for row in rows) for k in range(3))
 
@@ -318,8 +332,8 @@ class Served:
         self._process.stdin.close()
         self._process.wait()
 
-    def run(self, num: int) -> None:
-        self._ask(str(num))
+    def run(self, num: int) -> float:
+        return float(self._ask(str(num)))
 
     def _ask(self, line: str) -> Any:
         assert self._process.stdin is not None, "it has pipes"
@@ -338,19 +352,14 @@ def serve(kind: str, name: str, *, small: bool) -> None:
         if not line.strip():
             print(json.dumps(rethink_ray.__file__), flush=True)
             continue
+        started = time.process_time()
         if kind == "update":
             loop.run(int(line))
         else:
             images, _ = next(loop.batches)
             for number in range(int(line)):
                 loop.machinery.live.detector.detect([images[number % len(images)]])
-        print("null", flush=True)
-
-
-def measure_seconds(run: Run, repeats: int) -> float:
-    started = time.perf_counter()
-    run(repeats)
-    return time.perf_counter() - started
+        print(json.dumps(time.process_time() - started), flush=True)
 
 
 def name_commit(folder: Path) -> str:

@@ -26,8 +26,7 @@ def build_optimizer(
 ) -> optim.Optimizer:
     """SGD or AdamW over weights and norms, in one group for each rate and weight decay.
 
-    A group without parameters is left out. Frozen parameters belong in neither list. All tensors of
-    a group are updated by one call, with the same bits as one after the other.
+    A group without parameters is left out. Frozen parameters belong in neither list.
 
     Args:
         decayed: trainable parameters outside norms.
@@ -40,8 +39,8 @@ def build_optimizer(
         *_group_by_rate("norms", norms, spec.norm_weight_decay, spec, depths or {}),
     ]
     if spec.name == "adamw":
-        return optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, ADAM_BETA2), foreach=True)
-    return optim.SGD(groups, lr=spec.lr, momentum=spec.momentum, foreach=True)
+        return optim.AdamW(groups, lr=spec.lr, betas=(spec.momentum, ADAM_BETA2))
+    return optim.SGD(groups, lr=spec.lr, momentum=spec.momentum)
 
 
 def load_optimizer(optimizer: optim.Optimizer, state: dict[str, Any]) -> None:

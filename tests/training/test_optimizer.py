@@ -64,25 +64,3 @@ def test_without_factors_there_are_two_groups_whatever_the_depths() -> None:
     weight, norm = parameter(1.0), parameter(1.0)
     optimizer = build_optimizer([weight], [norm], OptimizerSpec(), {weight: 3, norm: 1})
     assert [g["part"] for g in optimizer.param_groups] == ["weights", "norms"]
-
-
-@pytest.mark.parametrize("name", ["sgd", "adamw"])
-def test_all_tensors_at_once_have_the_bits_of_one_after_the_other(name: str) -> None:
-    """Of maps in both layouts; one weight gets its first gradient late, as where parts thaw."""
-    spec = OptimizerSpec.model_validate({"name": name, "lr": 0.01, "weight_decay": 0.1})
-    generator = torch.Generator().manual_seed(0)
-    drawn = [torch.randn(7, 5, 3, 3, generator=generator) for _ in range(3)]
-    drawn[1] = drawn[1].to(memory_format=torch.channels_last)
-    runs = []
-    for at_once in (True, False):
-        weights = [nn.Parameter(values.clone()) for values in drawn]
-        optimizer = build_optimizer(weights[:2], weights[2:], spec)
-        for group in optimizer.param_groups:
-            assert group["foreach"]
-            group["foreach"] = at_once
-        for step in range(4):
-            for number, weight in enumerate(weights):
-                weight.grad = None if step == number == 0 else drawn[number].cos() * (step + 1)
-            optimizer.step()
-        runs.append(weights)
-    assert all(torch.equal(a, b) for a, b in zip(*runs, strict=True))
