@@ -13,11 +13,13 @@ import statistics
 import time
 import warnings
 from collections.abc import Callable
-from importlib import util
+from importlib import import_module, util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -47,7 +49,7 @@ def decode_as_loader(path: Path) -> Tensor:
     return read_rgb(str(path))
 
 
-def _turn_to_planes(pixels: np.ndarray) -> Tensor:  # type: ignore[type-arg]
+def _turn_to_planes(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
 
 
@@ -59,8 +61,7 @@ def list_decoders() -> dict[str, Decode]:
         "Pillow, draft": decode_draft,
     }
     if util.find_spec("simplejpeg"):
-        import simplejpeg
-
+        simplejpeg: Any = import_module("simplejpeg")
         decoders["simplejpeg"] = lambda path: _turn_to_planes(
             simplejpeg.decode_jpeg(path.read_bytes(), "RGB")
         )
@@ -70,9 +71,8 @@ def list_decoders() -> dict[str, Decode]:
         torchvision_io.read_file(str(path)), torchvision_io.ImageReadMode.RGB
     )
     if util.find_spec("torchcodec"):
-        from torchcodec.decoders import decode_jpeg
-
-        decoders["torchcodec"] = lambda path: decode_jpeg(path.read_bytes())
+        torchcodec: Any = import_module("torchcodec.decoders")
+        decoders["torchcodec"] = lambda path: torchcodec.decode_jpeg(path.read_bytes())
     return decoders
 
 
