@@ -102,11 +102,6 @@ class FeatureCache:
         self._maps[key] = maps, run
         return True
 
-    def drop_run(self, run: int) -> None:
-        """Forgets every map that this run used last."""
-        for key in [key for key, (_, last_run) in self._maps.items() if last_run == run]:
-            self._drop(key)
-
     def _drop(self, key: bytes) -> None:
         maps, _ = self._maps.pop(key)
         self._bytes_left += _count_bytes(maps)
@@ -140,7 +135,7 @@ class FrozenForward:
             frozen: the part of the network that determines the maps.
             compute: its forward pass.
         """
-        if self._is_full or not len(images) or images.device.type != "cpu":
+        if not len(images) or images.device.type != "cpu":
             return compute(images)
         network = self._describe(images, frozen)
         if (network, len(images)) not in self._features.layouts:
@@ -199,16 +194,19 @@ class FrozenForward:
         return self._features.layouts[number] is not None
 
     def _write(self, maps: Mapping[bytes, ImageMaps]) -> None:
-        """Stores maps; if there is no room, the run computes all its maps from here on."""
-        if all(self._features.write(key, one, self._run) for key, one in maps.items()):
+        """Stores maps as long as there is room; then further images are computed each time."""
+        if self._is_full:
             return
-        self._is_full = True
-        self._features.drop_run(self._run)
-        _log.info(
-            "Frozen maps are computed for each batch: those of this run take more than %d MB (%s).",
-            self._features.capacity_bytes // 2**20,
-            FEATURES_VARIABLE,
+        self._is_full = not all(
+            self._features.write(key, one, self._run) for key, one in maps.items()
         )
+        if self._is_full:
+            _log.info(
+                "Frozen maps of this run take more than %d MB: the others are computed each time. "
+                "Set %s to cache more.",
+                self._features.capacity_bytes // 2**20,
+                FEATURES_VARIABLE,
+            )
 
     def _describe(self, images: Tensor, frozen: nn.Module) -> bytes:
         """Digests everything but pixels and number of images that decides about the last bit."""
@@ -299,7 +297,7 @@ def _digest_network(frozen: nn.Module, settings: str) -> bytes:
 
 
 def _read_bytes(tensor: Tensor) -> memoryview:
-    return memoryview(tensor.detach().contiguous().flatten().view(torch.uint8).numpy())
+    return tensor.detach().contiguous().flatten().view(torch.uint8).numpy().data
 
 
 def _count_bytes(maps: ImageMaps) -> int:

@@ -17,8 +17,9 @@ def cache_frozen_maps(detector: Detector, recipe: Recipe, device: torch.device) 
     large maps from the host takes about as long as computing them.
     """
     pyramid, features = getattr(detector.network, "backbone", None), open_feature_cache()
-    has_frozen_backbone = isinstance(pyramid, Pyramid) and recipe.init.frozen in WHOLE_BACKBONE
-    if has_frozen_backbone and features.capacity_bytes > 0 and device.type == "cpu":
+    is_frozen = recipe.init.frozen in WHOLE_BACKBONE
+    has_room = features.capacity_bytes > 0 and device.type == "cpu"
+    if isinstance(pyramid, Pyramid) and is_frozen and has_room:
         pyramid.cache_features(features, in_training=recipe.augment.repeats_pixels)
 
 
