@@ -20,6 +20,7 @@ from torchvision.ops.feature_pyramid_network import (
 
 from rethink_ray.detection.backbones import STAGES, Backbone
 from rethink_ray.detection.bifpn import BiFpn
+from rethink_ray.detection.feature_cache import FeatureCache, FrozenForward
 from rethink_ray.detection.fusing import resize_nearest
 from rethink_ray.detection.nas_fpn import NasFpn
 from rethink_ray.detection.norms import neck_norm
@@ -88,11 +89,40 @@ class Pyramid(nn.Module):
         self.fpn = fpn
         self.out_channels = spec.neck_channels
         self.levels = pyramid_levels(spec)
+        self.frozen_forward: FrozenForward | None = None
+        """Reads or computes frozen maps; ``None``: all maps are computed."""
+        self._settings = spec.model_dump_json()
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Returns the pyramid maps of normalised images, finest first, float32."""
+        frozen = self.frozen_forward
+        if frozen is None or not self.body.is_frozen or (self.training and not frozen.in_training):
+            return self._compute_maps(images)
+        if self._has_frozen_neck():
+            return frozen(images, self, self._compute_maps)
+        return self._compute_levels(frozen(images, self.body, self._compute_stages))
+
+    def cache_features(self, features: FeatureCache, *, in_training: bool) -> None:
+        """Takes the maps of frozen parts from ``features`` in one run.
+
+        ``in_training``: whether training shows the same pixels again.
+        """
+        self.frozen_forward = FrozenForward(features, self._settings, in_training=in_training)
+
+    def _has_frozen_neck(self) -> bool:
+        is_trained = any(p.requires_grad for p in self.fpn.parameters())
+        return not is_trained and not self.fpn.training
+
+    def _compute_maps(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        return self._compute_levels(self._compute_stages(images))
+
+    def _compute_stages(self, images: Tensor) -> OrderedDict[str, Tensor]:
+        """Returns the maps of the stages that the neck reads."""
         features = self.body(images)
-        maps = self.fpn(OrderedDict((name, features[name]) for name in self.levels.stages))
+        return OrderedDict((name, features[name]) for name in self.levels.stages)
+
+    def _compute_levels(self, stages: OrderedDict[str, Tensor]) -> OrderedDict[str, Tensor]:
+        maps = self.fpn(stages)
         return OrderedDict((name, full_precision(x)) for name, x in maps.items())
 
 

@@ -102,6 +102,11 @@ class Backbone(nn.Module):
         self.adapters: nn.ModuleDict | None = None
         self.frozen_stages: tuple[str, ...] = ()
 
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing of it trains, and all of it is in evaluation mode."""
+        return self.frozen_stages == STAGES and self.adapters is None
+
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:
         """Returns the maps of ``layer1 .. layer4`` for normalised images ``[N, 3, H, W]``."""
         features: OrderedDict[str, Tensor] = OrderedDict()

@@ -142,6 +142,15 @@ class AugmentSpec(Spec):
             return self
         return self.model_copy(update={"level": None} | AUGMENT_LEVELS[self.level])
 
+    @property
+    def repeats_pixels(self) -> bool:
+        """Whether training shows each picture in two versions only: as it is and mirrored."""
+        one = self.unbundled()
+        has_one_size = one.short_side_px is None or len(set(one.short_side_px)) == 1
+        is_laid_out_once = one.scale == (1.0, 1.0) and one.canvas == "image"
+        is_unchanged = one.policy == "none" and not one.color and not one.copy_paste
+        return has_one_size and is_laid_out_once and is_unchanged
+
 
 def _set_beside_level(augment: AugmentSpec) -> bool | Breach:
     """The first key beside ``level`` that is not at its default."""

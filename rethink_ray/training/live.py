@@ -20,6 +20,7 @@ from rethink_ray.detection.whole_batch import LossSums, add_denominators, sum_ov
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import InitSpec, Recipe
 from rethink_ray.training.ema import WeightAverage
+from rethink_ray.training.frozen_features import cache_frozen_maps
 from rethink_ray.training.joint import Classified, JointLosses
 from rethink_ray.training.micro_batches import (
     add_micro_batches,
@@ -84,6 +85,7 @@ class Live:
         if isinstance(self.detector.network, OwnNetwork):
             self.detector.network.require_usable(recipe, ctx.world_size, images_per_step)
         put_on_device(self.detector, ctx.device, recipe.precision)
+        cache_frozen_maps(self.detector, recipe, ctx.device)
         unfreeze, unit = recipe.init.unfreeze, recipe.schedule.unit
         self.unfreezes_at = None if unfreeze is None else unfreeze.first_update(unit)
         """Number of the first update in which every part trains; ``None``: frozen parts never."""

@@ -20,6 +20,7 @@ from rethink_ray.spec.errors import RethinkError
 from rethink_ray.spec.recipe import InitSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.evaluate import detect_images
+from rethink_ray.training.frozen_features import compute_every_map
 from rethink_ray.training.inputs import open_trial_data
 from rethink_ray.training.live import Live
 from rethink_ray.training.stopping import never_stop
@@ -134,13 +135,16 @@ def _time_run(config: TrialConfig) -> RunTimes:
 
 
 def _build(config: TrialConfig, ctx: WorkerContext) -> Live:
-    return Live(
+    """A run in which every map is computed: how often one could be read is not known here."""
+    live = Live(
         config.recipe,
         config.num_categories,
         config.seed,
         ctx,
         images_per_step=config.resources.images_per_step,
     )
+    compute_every_map(live.detector)
+    return live
 
 
 def _time_updates(config: TrialConfig, live: Live, ctx: WorkerContext) -> float:
