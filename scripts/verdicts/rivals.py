@@ -94,6 +94,7 @@ def sweep(surface: Surface, num: int) -> Answer:
         winners=winners,
         updates=updates,
         updates_longest=updates,
+        updates_search=updates,
     )
 
 

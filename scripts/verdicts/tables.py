@@ -35,6 +35,8 @@ def all_tables(tally: Tally) -> Iterator[str]:
     num = sum(len(next(iter(points.values()))) for points in tally.scores.values())
     yield f"\n## By policy and budget: {num} surfaces, {len(tally.scores)} kinds\n"
     yield from by_rule_table(tally)
+    yield "\n## The same, short\n"
+    yield from short_table(tally)
     yield "\n## By the size of the true lead, right and false\n"
     yield from by_lead_table(tally)
     yield "\n## The four comparisons at 6x alone\n"
@@ -77,6 +79,31 @@ def by_rule_table(tally: Tally) -> Iterator[str]:
             f"{100.0 * 12.0 * right.mean() / runs.mean():.1f}",
         ]
         yield f"| {point[0]} | {point[1]} | " + " | ".join(cells) + " |"
+
+
+def short_table(tally: Tally) -> Iterator[str]:
+    """The table of ``docs/benchmarks.md``."""
+    yield (
+        "| way | budget | runs of 6x, search | right | false | studies with a false one "
+        "| regret (AP) |"
+    )
+    yield "|---" * 7 + "|"
+    before = ""
+    for policy, budget in tally.points:
+        point = (policy, budget)
+        runs, search = (
+            tally.values(point, read).mean() / FULL_RUN
+            for read in (lambda s: s.updates, lambda s: s.updates_search)
+        )
+        cells = [
+            f"{runs:.0f}, {search:.0f}",
+            percent(tally.values(point, lambda s: s.by_rule.right), 0),
+            percent(tally.values(point, lambda s: s.by_rule.false)),
+            percent(tally.values(point, lambda s: s.by_rule.any_false), 0),
+            points_of_ap(tally.values(point, lambda s: s.regret)),
+        ]
+        yield f"| {policy if policy != before else ''} | {budget} | " + " | ".join(cells) + " |"
+        before = policy
 
 
 def by_lead_table(tally: Tally) -> Iterator[str]:
