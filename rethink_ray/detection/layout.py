@@ -15,9 +15,9 @@ def choose_layout(
 ) -> torch.memory_format:
     """Returns channels last for tensor cores, and contiguous for everything else.
 
-    CPUs: group norm loses more by channels last than convolutions gain, and last bits change. float32: cuDNN's
-    fastest convolutions without tensor cores (Winograd's) read contiguous maps. Group norm: CUDA's
-    kernel reads contiguous maps, so every map would be turned twice.
+    CPUs: group norm loses more by channels last than convolutions gain, and last bits change.
+    float32: cuDNN's fastest convolutions without tensor cores (Winograd's) read contiguous maps.
+    Group norm: CUDA's kernel reads contiguous maps, so every map would be turned twice.
     """
     has_tensor_cores = device.type == "cuda" and torch.backends.cudnn.enabled
     if not has_tensor_cores or precision == "fp32":

@@ -32,7 +32,9 @@ def test_few_sizes_are_kept_the_newest() -> None:
     first = anchors.build_levels((32, 32), [(4, 4), (2, 2)], CPU)
     assert anchors.build_levels((32, 32), [(4, 4), (2, 2)], CPU) is first
     for number in range(MOST_SIZES):
-        anchors.build_levels((32, 64 + 32 * number), [(4, 8 + 4 * number), (2, 4 + 2 * number)], CPU)
+        anchors.build_levels(
+            (32, 64 + 32 * number), [(4, 8 + 4 * number), (2, 4 + 2 * number)], CPU
+        )
     again = anchors.build_levels((32, 32), [(4, 4), (2, 2)], CPU)
     assert again is not first
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
