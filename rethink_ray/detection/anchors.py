@@ -26,7 +26,7 @@ class KeptAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision is unty
         super().__init__(tuple(sizes), tuple(aspect_ratios))
         self._kept: dict[object, list[Tensor]] = {}
 
-    def lay_out(
+    def build_levels(
         self, padded_hw: HeightWidth, grids: Sequence[HeightWidth], device: torch.device
     ) -> list[Tensor]:
         """Returns the anchors of each level, ``[A, 4]`` float32 xyxy.
@@ -49,5 +49,5 @@ class KeptAnchors(AnchorGenerator):  # type: ignore[misc]  # torchvision is unty
         """Returns the anchors of all levels for each image, ``[A, 4]``; images share them."""
         height, width = images.tensors.shape[-2:]
         grids = [(m.shape[-2], m.shape[-1]) for m in maps]
-        levels = self.lay_out((height, width), grids, maps[0].device)
+        levels = self.build_levels((height, width), grids, maps[0].device)
         return [torch.cat(levels)] * len(images.image_sizes)

@@ -103,8 +103,8 @@ class OneStage(nn.Module):
 
     def _anchors(self, padded_hw: HeightWidth, grids: Sequence[HeightWidth]) -> list[Tensor]:
         """Returns the anchors of each level, ``[A, 4]`` xyxy; images of a batch share them."""
-        device = next(self.parameters()).device
-        levels: list[Tensor] = cast(Any, self).anchor_generator.lay_out(padded_hw, grids, device)
+        generator, device = cast(Any, self).anchor_generator, next(self.parameters()).device
+        levels: list[Tensor] = generator.build_levels(padded_hw, grids, device)
         return levels
 
     @abstractmethod

@@ -22,17 +22,19 @@ def test_kept_anchors_are_torchvisions() -> None:
     for height in (32, 64, 32):
         images, maps = pass_of(height, 96)
         expected = theirs(images, maps)
-        levels = ours.lay_out((height, 96), [(height // s, 96 // s) for s in (8, 16)], CPU)
+        levels = ours.build_levels((height, 96), [(height // s, 96 // s) for s in (8, 16)], CPU)
         assert all(torch.equal(a, b) for a, b in zip(ours(images, maps), expected, strict=True))
         assert torch.equal(torch.cat(levels), expected[0])
 
 
 def test_few_sizes_are_kept_the_newest() -> None:
     anchors = KeptAnchors(SIZES, RATIOS)
-    first = anchors.lay_out((32, 32), [(4, 4), (2, 2)], CPU)
-    assert anchors.lay_out((32, 32), [(4, 4), (2, 2)], CPU) is first
+    first = anchors.build_levels((32, 32), [(4, 4), (2, 2)], CPU)
+    assert anchors.build_levels((32, 32), [(4, 4), (2, 2)], CPU) is first
     for number in range(MOST_SIZES):
-        anchors.lay_out((32, 64 + 32 * number), [(4, 8 + 4 * number), (2, 4 + 2 * number)], CPU)
-    again = anchors.lay_out((32, 32), [(4, 4), (2, 2)], CPU)
+        anchors.build_levels(
+            (32, 64 + 32 * number), [(4, 8 + 4 * number), (2, 4 + 2 * number)], CPU
+        )
+    again = anchors.build_levels((32, 32), [(4, 4), (2, 2)], CPU)
     assert again is not first
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
