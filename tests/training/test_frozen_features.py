@@ -25,9 +25,12 @@ RECIPES = {
     ),
     "thawed": micro_recipe(init__frozen="backbone", init__unfreeze={"after": 1.0}),
 }
+SLOW = ("fcos frozen_bn, jittered", "thawed")
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in RECIPES]
+)
 def test_a_ladder_has_the_same_bits_with_the_cache_and_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
