@@ -17,10 +17,10 @@ from rethink_ray.spec.study import ResourceSpec
 from rethink_ray.training.live import Live
 from rethink_ray.training.worker_context import WorkerContext
 
-MOST_IMAGES_READ, MOST_SECONDS_READING = 32, 4.0
+MOST_READ_IMAGES, MOST_READ_SECONDS = 32, 4.0
 """No further image is read after as many or after this long."""
-FEWEST_IMAGES = 4
-UPDATES_ON_GPU = 3
+LEAST_READ_IMAGES = 4
+TIMED_GPU_UPDATES = 3
 """Updates that are timed, after one that is not."""
 
 
@@ -49,8 +49,8 @@ def time_reading(
     torch.set_num_threads(1)
     try:
         samples[0]
-        while len(seconds) < FEWEST_IMAGES or (
-            len(seconds) < MOST_IMAGES_READ and sum(seconds) < MOST_SECONDS_READING
+        while len(seconds) < LEAST_READ_IMAGES or (
+            len(seconds) < MOST_READ_IMAGES and sum(seconds) < MOST_READ_SECONDS
         ):
             started = clock()
             samples[len(seconds) + 1]
@@ -82,7 +82,7 @@ def time_update_on_gpu(data: DataSpec, recipe: Recipe, resources: ResourceSpec) 
         )
     )
     seconds: list[float] = []
-    for step in range(UPDATES_ON_GPU + 1):
+    for step in range(TIMED_GPU_UPDATES + 1):
         torch.cuda.synchronize(ctx.device)
         started = time.perf_counter()
         live.update(images, targets, rate=recipe.optimizer.lr / 100, step=step)
