@@ -82,7 +82,7 @@ def test_micro_batches_of_two_gpus(tmp_path: Path) -> None:
 
 
 def test_a_student_of_two_gpus_is_that_of_two_cpus_with_the_same_labels(tmp_path: Path) -> None:
-    """A GPU's own labels differ by rounding, which training enlarges to per cents of a loss."""
+    """A GPU's own labels differ by rounding, and L1's gradient is the sign of a difference."""
     config, assets = taught(workers=2), tmp_path / "assets"
     of_cpu, of_gpu = (pseudo_labels_of(one) for one in (config, on_gpu(config)))
     assert of_cpu is not None
