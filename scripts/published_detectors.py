@@ -18,7 +18,7 @@ from torchvision.models.detection._utils import overwrite_eps
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
-from rethink_ray.data.loader import eval_batches
+from rethink_ray.data.loader import Loading, eval_batches
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.foreign import rename_to_ours, select_categories
 from rethink_ray.detection.masks import INSIDE, encode_mask
@@ -222,7 +222,9 @@ def detect_images(
     truths, seconds = [], dict.fromkeys(pipelines, 0.0)
     seen = {name: list[Detection]() for name in pipelines}
     image_ids = [int(image_id) for image_id in index.image_ids[:limit]]
-    for (image,), (entry,) in eval_batches(index, image_ids, 1, num_workers=loader_workers):
+    for (image,), (entry,) in eval_batches(
+        index, image_ids, 1, Loading(num_workers=loader_workers)
+    ):
         pixels = image.to(device)
         truths.append(build_truth(entry, index, family))
         for name, detect in pipelines.items():

@@ -85,7 +85,7 @@ def augment(
     """Returns the augmented image and its objects.
 
     Args:
-        image: [3, H, W] float32 in 0..1.
+        image: [3, H, W] float32 in 0..1; bytes will do if the settings change no pixel.
         objects: of the image.
         augmentation: the settings.
         draws: for this image in this epoch.
@@ -100,6 +100,21 @@ def augment(
     if spec.color:
         image = jitter_color(image, spec.color, draws)
     return image, objects
+
+
+def changes_no_pixel(augmentation: Augmentation) -> bool:
+    """Returns whether images are mirrored at most, so that their pixels can stay bytes."""
+    spec = augmentation.spec.unbundled()
+    is_resized = plan_size((1, 1), spec, augmentation.detector, 0.0) is not None
+    return spec.policy == "none" and not spec.color and not is_resized
+
+
+def augmented_hw(
+    hw: tuple[int, int], augmentation: Augmentation, draws: AugmentDraws
+) -> tuple[int, int]:
+    """Returns height and width that ``augment`` gives an image of height and width ``hw``."""
+    size = plan_size(hw, augmentation.spec.unbundled(), augmentation.detector, draws.scale)
+    return hw if size is None else size[1]
 
 
 def _lay_out(

@@ -13,18 +13,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from rethink_ray.data.augment import Augmentation, AugmentDraws, PasteSource, augment
+from rethink_ray.data.augment import (
+    Augmentation,
+    AugmentDraws,
+    PasteSource,
+    augment,
+    augmented_hw,
+    changes_no_pixel,
+)
 from rethink_ray.data.decoded import NO_CACHE, PROCESS_CACHE, DecodedImages
 from rethink_ray.data.faults import select_trainable
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
-from rethink_ray.data.objects import Objects, PackedMasks, keypoint_swap, pack
+from rethink_ray.data.objects import Objects, keypoint_swap, pack
 from rethink_ray.data.order import RunOrder, epoch_order
 from rethink_ray.data.pasting import draw_partner
+from rethink_ray.data.samples import PinnedSample, TargetTensors, TrainSample, scale_pixels
 from rethink_ray.spec.errors import DataError, RethinkError, explain
 from rethink_ray.spec.hashing import seed_from
 from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
 
-TargetTensors = dict[str, Tensor]
 TrainBatch = tuple[list[Tensor], list[TargetTensors]]
 EvalBatch = tuple[list[Tensor], list[ImageEntry]]
 
@@ -48,7 +55,12 @@ class Loading:
     num_workers: int = 0
     """Loader processes; 0: this process loads."""
     pinned: bool = False
-    """Images are put into pinned memory, from which a GPU copies them while it computes."""
+    """Batches are for a GPU: images and targets lie in pinned memory, from which it copies them
+    while it computes. Images may be bytes (``samples.scale_pixels``), and masks are packed
+    (``samples.unpack_masks``)."""
+    num_peers: int = 1
+    """Workers that share each batch and have to know the sizes of each other's images: each target
+    then has ``peer_hw``. 1: they need not know them."""
 
     def decoded_images(self) -> DecodedImages:
         """Returns the cache of decoded images; loader processes keep none."""
@@ -64,27 +76,7 @@ class WorkerShare:
 
 
 WHOLE_BATCH = WorkerShare()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainSample:
-    """One training image as a loader process sends it.
-
-    The image is its only tensor, because each tensor sent costs a file descriptor. Masks are sent
-    as one bit per pixel.
-    """
-
-    image: Tensor
-    """[3, H, W] float32, 0..1."""
-    objects: Objects
-    """Without masks; ``masks`` has them."""
-    masks: PackedMasks | None
-    image_id: int
-    was_read: bool
-
-    def pin_memory(self) -> "TrainSample":
-        """Returns the sample with its image in pinned memory; torch's loader calls this."""
-        return replace(self, image=self.image.pin_memory())
+IN_THIS_PROCESS = Loading()
 
 
 class TrainBatches(Iterator[TrainBatch]):
@@ -96,9 +88,10 @@ class TrainBatches(Iterator[TrainBatch]):
         self.broken: set[int] = set()
 
     def __next__(self) -> TrainBatch:
-        samples: list[TrainSample] = _next_of(self._samples)
+        samples: list[TrainSample | PinnedSample] = _next_of(self._samples)
         self.broken |= {sample.image_id for sample in samples if not sample.was_read}
-        return [sample.image for sample in samples], [_build_target(sample) for sample in samples]
+        images, targets = zip(*(sample.finish() for sample in samples), strict=True)
+        return list(images), list(targets)
 
 
 class TrainSamples(Dataset[TrainSample]):
@@ -110,7 +103,7 @@ class TrainSamples(Dataset[TrainSample]):
         image_ids: Sequence[int],
         augmentation: Augmentation,
         order: RunOrder,
-        decoded: DecodedImages = NO_CACHE,
+        loading: Loading,
     ) -> None:
         spec, detector = augmentation.spec, augmentation.detector
         self._index = index
@@ -124,8 +117,10 @@ class TrainSamples(Dataset[TrainSample]):
         self._is_portrait = index.is_portrait(self.image_ids)
         self._epoch = -1
         self._rows = np.empty(0, np.int64)
-        self._decoded = decoded
+        self._decoded = loading.decoded_images()
+        self._num_peers = loading.num_peers
         self._family = detector.family
+        self._sends_bytes = changes_no_pixel(augmentation)
         self._needs_masks = detector.family in WITH_MASKS or spec.copy_paste > 0
         if self._needs_masks and not index.has_masks:
             must = "must come with masks (COCO's `segmentation`) for this detector or Copy-Paste"
@@ -137,8 +132,7 @@ class TrainSamples(Dataset[TrainSample]):
             raise DataError(explain("the training annotations", must, "no such keypoints", remedy))
 
     def __getitem__(self, position: int) -> TrainSample:
-        epoch, rank_in_epoch = divmod(position, len(self.image_ids))
-        image_id = self.image_ids[int(self._order_rows(epoch)[rank_in_epoch])]
+        epoch, image_id = self._locate(position)
         image, objects, was_read = self._load_annotated(image_id)
         image, objects = augment(
             image,
@@ -154,7 +148,32 @@ class TrainSamples(Dataset[TrainSample]):
             masks=masks if self._family in WITH_MASKS else None,
             image_id=image_id,
             was_read=was_read,
+            peer_hw=self._sizes_beside(position),
         )
+
+    def _locate(self, position: int) -> tuple[int, int]:
+        """Returns the epoch of a position and the id of its image."""
+        epoch, rank_in_epoch = divmod(position, len(self.image_ids))
+        return epoch, self.image_ids[int(self._order_rows(epoch)[rank_in_epoch])]
+
+    def _sizes_beside(self, position: int) -> tuple[tuple[int, int], ...]:
+        """Returns the sizes of the images at this place of every worker's share of the batch.
+
+        They follow from the index and the draws, so no image is read.
+        """
+        if self._num_peers == 1:
+            return ()
+        size = self._order.batch_size
+        share = size // self._num_peers
+        first = position // size * size + position % size % share
+        return tuple(self._size_of(first + rank * share) for rank in range(self._num_peers))
+
+    def _size_of(self, position: int) -> tuple[int, int]:
+        epoch, image_id = self._locate(position)
+        row = self._index.row_of(image_id)
+        height, width = (int(self._index.image_column(side)[row]) for side in ("height", "width"))
+        draws = AugmentDraws.draw(self._seed, epoch, image_id)
+        return augmented_hw((height, width), self._augmentation, draws)
 
     def _load_annotated(self, image_id: int) -> tuple[Tensor, Objects, bool]:
         """Returns the image, the objects to train on, and whether its file could be read."""
@@ -168,7 +187,7 @@ class TrainSamples(Dataset[TrainSample]):
         objects = select_trainable(entry, masks, points)
         if not was_read:
             objects = objects.where(np.zeros(len(objects), np.bool_))
-        return pixels.float() / 255.0, objects, was_read
+        return pixels if self._sends_bytes else scale_pixels(pixels), objects, was_read
 
     def _paste_source(self, epoch: int, image_id: int) -> PasteSource | None:
         """Returns the training image whose objects Copy-Paste takes, with draws of its own."""
@@ -188,7 +207,7 @@ class TrainSamples(Dataset[TrainSample]):
 
 
 class EvalImages(Dataset[Tensor]):
-    """Images by id, [3, H, W] float32 in 0..1, without augmentation.
+    """Images by id, [3, H, W] bytes, without augmentation.
 
     Raises:
         PictureLost: an image cannot be read any more. A gray one in its place would change the
@@ -208,7 +227,7 @@ class EvalImages(Dataset[Tensor]):
             must = f"must be the picture of {entry.width}x{entry.height} it was when indexed"
             remedy = "Put the file back and run again; finished work is kept."
             raise PictureLost(explain(entry.path, must, "another or unreadable file", remedy))
-        return pixels.float() / 255.0
+        return pixels
 
 
 def train_batches(
@@ -228,7 +247,9 @@ def train_batches(
     A target holds ``boxes`` [N, 4] float32 xyxy, ``labels`` [N] int64 from 1, ``image_id`` int64,
     ``area`` [N] float32, ``iscrowd`` [N] int64 (all zero), and for families that learn them
     ``masks`` [N, H, W] uint8 and ``keypoints`` [N, K, 3] float32 (x, y, visibility). ``has_mask``
-    [N] bool is there if an object has no mask that can be read: ``masks`` has its box.
+    [N] bool is there if an object has no mask that can be read: ``masks`` has its box. ``peer_hw``
+    [workers, 2] int64 is there if workers have to know it: height and width of the images at the
+    same place of every worker's share.
 
     Args:
         index: the split.
@@ -247,7 +268,7 @@ def train_batches(
     if order.batch_size % share.world_size:
         must = f"must be divisible by the number of workers ({share.world_size})"
         raise DataError(explain("batch_size", must, order.batch_size, "Change one of the two."))
-    samples = TrainSamples(index, image_ids, augmentation, order, loading.decoded_images())
+    samples = TrainSamples(index, image_ids, augmentation, order, loading)
     positions = _Positions(loading.start_step, order.batch_size, share)
     return TrainBatches(samples, build_loader(samples, positions, loading))
 
@@ -256,27 +277,28 @@ def eval_batches(
     index: AnnotationIndex,
     image_ids: Sequence[int],
     batch_size: int,
-    *,
-    num_workers: int = 0,
-    rank: int = 0,
-    world_size: int = 1,
+    loading: Loading = IN_THIS_PROCESS,
+    share: WorkerShare = WHOLE_BATCH,
 ) -> Iterator[EvalBatch]:
     """Yields (images, entries); all ranks together get every image once, without augmentation.
 
     ``batch_size`` is global and divided among the ranks, so that all ranks take the same number of
     steps. A rank's share of the last batch may be empty; the last batch is not filled up. Images
-    without objects are kept.
+    without objects are kept. They are [3, H, W] float32 in 0..1, or bytes in pinned memory
+    (``loading.pinned``).
     """
-    share = -(-batch_size // world_size)
+    num = -(-batch_size // share.world_size)
     ids = list(image_ids)
     batches = [
-        ids[first : first + batch_size][rank * share : (rank + 1) * share]
+        ids[first : first + batch_size][share.rank * num : (share.rank + 1) * num]
         for first in range(0, len(ids), batch_size)
     ]
-    loading = Loading(num_workers=num_workers)
-    images = iter(build_loader(EvalImages(index, loading.decoded_images()), batches, loading))
+    samples = iter(build_loader(EvalImages(index, loading.decoded_images()), batches, loading))
     for batch in batches:
-        yield _next_of(images), [index.entry(image_id) for image_id in batch]
+        images: list[Tensor] = _next_of(samples)
+        if not loading.pinned:
+            images = [scale_pixels(image) for image in images]
+        yield images, [index.entry(image_id) for image_id in batch]
 
 
 @dataclass(frozen=True, slots=True)
@@ -340,21 +362,3 @@ def explain_death(error: RuntimeError) -> LoaderDied | None:
     )
     reason = str(error).splitlines()[0].strip()
     return LoaderDied(explain("a loader worker", must, reason, remedy))
-
-
-def _build_target(sample: TrainSample) -> TargetTensors:
-    objects = sample.objects
-    target = {
-        "boxes": torch.from_numpy(objects.boxes_xyxy),
-        "labels": torch.from_numpy(objects.labels),
-        "image_id": torch.tensor(sample.image_id, dtype=torch.int64),
-        "area": torch.from_numpy(objects.area),
-        "iscrowd": torch.zeros(len(objects), dtype=torch.int64),
-    }
-    if sample.masks is not None:
-        target["masks"] = torch.from_numpy(sample.masks.unpack())
-        if objects.has_mask is not None and objects.lacks_masks():
-            target["has_mask"] = torch.from_numpy(objects.has_mask)
-    if objects.keypoints is not None:
-        target["keypoints"] = torch.from_numpy(objects.keypoints)
-    return target

@@ -16,11 +16,11 @@ from rethink_ray.data.loader import (
     Loading,
     TrainBatch,
     TrainBatches,
-    TrainSample,
     TrainSamples,
     build_loader,
 )
 from rethink_ray.data.order import RunOrder
+from rethink_ray.data.samples import TrainSample
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import seed_from
 
@@ -110,10 +110,9 @@ def mixed_batches(
     samples, for any number of workers. Pseudo-labelled samples are numbered in the same way, with
     an order and draws of their own.
     """
-    decoded = loading.decoded_images()
     pseudo_seed = seed_from("pseudo-labelled run", seed)
     labelled, pseudo_labelled = (
-        TrainSamples(index, image_ids, augmentation, order, decoded)
+        TrainSamples(index, image_ids, augmentation, order, loading)
         for (index, image_ids), order in (
             (human, RunOrder(seed=seed, batch_size=parts.human)),
             (pseudo, RunOrder(seed=pseudo_seed, batch_size=parts.pseudo)),

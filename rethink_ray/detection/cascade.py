@@ -73,6 +73,8 @@ class StagedHeads(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.branches = nn.ModuleDict(dict(branches))
         self.joins_at = joins_at
+        self._has_joined_now = False
+        """What the newest training batch set; reading the buffer would wait for a GPU."""
         if joins_at:
             self.register_buffer("has_joined", torch.zeros((), dtype=torch.bool))
 
@@ -94,18 +96,24 @@ class StagedHeads(nn.Module):
         """Counts that divided the newest losses: samples per stage, positives per branch."""
         stages = (
             Division(names=_name_losses(number), count=stage.fg_bg_sampler.num_drawn, at_least=1)
-            for number, stage in enumerate(self.active_stages())
+            for number, stage in enumerate(self._learning_stages())
         )
         return (*stages, *(branch.division() for branch in self._branches()))
 
     def _update_joined(self) -> None:
         if self.joins_at:
-            position = self.active_stages()[0].fg_bg_sampler.position
-            self.get_buffer("has_joined").fill_(position.step >= self.joins_at)
+            first: Any = self.stages[0]
+            self._has_joined_now = first.fg_bg_sampler.position.step >= self.joins_at
+            self.get_buffer("has_joined").fill_(self._has_joined_now)
 
     def active_stages(self) -> list[Any]:
         """Returns the stages that have joined; reads a number from the network's device."""
         all_take_part = not self.joins_at or bool(self.get_buffer("has_joined"))
+        return list(self.stages if all_take_part else self.stages[:1])
+
+    def _learning_stages(self) -> list[Any]:
+        """Returns the stages that the newest training batch trained, without reading the device."""
+        all_take_part = not self.joins_at or self._has_joined_now
         return list(self.stages if all_take_part else self.stages[:1])
 
     def _branches(self) -> list[Branch]:
@@ -115,7 +123,7 @@ class StagedHeads(nn.Module):
         self, features: Features, boxes: list[Tensor], sizes: Sizes, targets: list[ObjectTensors]
     ) -> dict[str, Tensor]:
         losses: dict[str, Tensor] = {}
-        stages = self.active_stages()
+        stages = self._learning_stages()
         drawn = sample_proposals(stages[0], boxes, targets)
         for number, stage in enumerate(stages):
             scores, deltas = predict(stage, features, drawn.boxes_xyxy, sizes)

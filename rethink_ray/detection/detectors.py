@@ -44,7 +44,9 @@ __all__ = ["Detector", "build_detector", "parameter_counts"]
 Target = Mapping[str, Tensor]
 """``boxes: [N, 4] float32 xyxy pixels``, ``labels: [N] int64 from 1``, ``image_id: int64``; for
 families that learn them ``masks: [N, H, W] uint8`` and ``keypoints: [N, K, 3] float32``.
-``has_mask: [N] bool``: the objects whose mask can be learned from; if it is absent, all."""
+``has_mask: [N] bool``: the objects whose mask can be learned from; if it is absent, all.
+``peer_hw: [workers, 2] int64``, on the CPU: height and width of the images that the workers have at
+this place of their shares; if it is absent, workers that need them exchange them."""
 TARGET_FIELDS = ("boxes", "masks", "has_mask", "keypoints")
 
 
@@ -157,7 +159,7 @@ class Detector(nn.Module):
                     one.padded_hw,
                     (seed, step),
                 )
-                for one in self._passes(images)
+                for one in self._passes(images, targets)
             ]
         return add_sums(passes)
 
@@ -179,7 +181,7 @@ class Detector(nn.Module):
                     one.padded_hw,
                     [self._resized_boxes(images[n], targets[n]) for n in one.numbers],
                 )
-                for one in self._passes(images)
+                for one in self._passes(images, targets)
             ]
         total = torch.stack(counts).sum()
         return {name: Denominator(count=total, at_least=1) for name in network.loss_names}
@@ -189,10 +191,16 @@ class Detector(nn.Module):
         boxes = {"boxes": target["boxes"], "labels": target["labels"] - self.label_shift}
         return resize_target(boxes, was, self.input_transform.resized_hw(*was))
 
-    def _passes(self, images: Sequence[Tensor]) -> list[Pass]:
+    def _passes(self, images: Sequence[Tensor], targets: Sequence[Target]) -> list[Pass]:
         """Groups images into passes through the network, each with one padded size."""
-        sizes_hw = [self.input_transform.padded_hw_of([image]) for image in images]
-        return group_into_passes(self.padding_group.padded_sizes(sizes_hw, self.peers))
+        padded_hw_from = self.input_transform.padded_hw_from
+        everyones: list[HeightWidth] | None = None
+        sizes_hw = [padded_hw_from(*image.shape[-2:]) for image in images]
+        if all("peer_hw" in target for target in targets):
+            by_worker = zip(*(target["peer_hw"].tolist() for target in targets), strict=True)
+            everyones = [padded_hw_from(*hw) for worker in by_worker for hw in worker]
+        padded = self.padding_group.padded_sizes(sizes_hw, self.peers, everyones)
+        return group_into_passes(padded)
 
     def _sums_of_pass(
         self,

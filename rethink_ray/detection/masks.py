@@ -6,6 +6,7 @@ masks of a full-size image would take 400 MB.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import hotcoco.mask as coco_mask
@@ -97,16 +98,34 @@ def paste_mask(square: Tensor, box_xyxy: Tensor, height: int, width: int) -> Ten
     which costs 3.7 mask AP for objects of 20 px (82.4 instead of 86.1, on eight overfitted
     pictures).
     """
+    window = _paste_window(square, box_xyxy, height, width)
+    whole = torch.zeros(height, width, dtype=torch.bool)
+    rows, columns = window.inside.shape
+    whole[window.top : window.top + rows, window.left : window.left + columns] = window.inside
+    return whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Window:
+    """The pixels that a box touches, and which of them belong to the object."""
+
+    top: int
+    left: int
+    inside: Tensor
+    """[rows, columns] bool."""
+
+
+def _paste_window(square: Tensor, box_xyxy: Tensor, height: int, width: int) -> _Window:
+    """Returns the only part of an object's mask that can be true."""
     x0, y0, x1, y1 = box_xyxy.tolist()
     columns, rows = _list_touched(x0, x1, width), _list_touched(y0, y1, height)
-    whole = torch.zeros(height, width, dtype=torch.bool)
-    if len(rows) and len(columns):
-        x = (columns + 0.5 - x0) / (x1 - x0) * 2 - 1
-        y = (rows + 0.5 - y0) / (y1 - y0) * 2 - 1
-        grid = torch.stack([x.expand(len(rows), -1), y[:, None].expand(-1, len(columns))], dim=-1)
-        seen = functional.grid_sample(square[None, None], grid[None], align_corners=False)[0, 0]
-        whole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = seen > INSIDE
-    return whole
+    if not len(rows) or not len(columns):
+        return _Window(top=0, left=0, inside=torch.zeros(0, 0, dtype=torch.bool))
+    x = (columns + 0.5 - x0) / (x1 - x0) * 2 - 1
+    y = (rows + 0.5 - y0) / (y1 - y0) * 2 - 1
+    grid = torch.stack([x.expand(len(rows), -1), y[:, None].expand(-1, len(columns))], dim=-1)
+    seen = functional.grid_sample(square[None, None], grid[None], align_corners=False)[0, 0]
+    return _Window(top=int(rows[0]), left=int(columns[0]), inside=seen > INSIDE)
 
 
 def _list_touched(low: float, high: float, side: int) -> Tensor:
@@ -118,7 +137,9 @@ def _list_touched(low: float, high: float, side: int) -> Tensor:
 def run_lengths_of(
     squares: Tensor, boxes_xyxy: Tensor, height: int, width: int
 ) -> list[dict[str, Any]]:
-    """Returns COCO's compressed run lengths of each mask; pastes one mask at a time.
+    """Returns COCO's compressed run lengths of each mask, as of ``paste_mask``.
+
+    Only the columns that a box touches are looked at.
 
     Args:
         squares: ``[D, M, M]`` probabilities.
@@ -127,7 +148,31 @@ def run_lengths_of(
         width: of the image, in pixels.
     """
     pairs = zip(squares.float().cpu(), boxes_xyxy.float().cpu(), strict=True)
-    return [encode_mask(paste_mask(square, box, height, width).numpy()) for square, box in pairs]
+    windows = (_paste_window(square, box, height, width) for square, box in pairs)
+    size = [height, width]
+    return [
+        coco_mask.frPyObjects(
+            {"size": size, "counts": _count_runs(window, height, width)}, height, width
+        )
+        for window in windows
+    ]
+
+
+def _count_runs(window: _Window, height: int, width: int) -> list[int]:
+    """Returns the lengths of runs of equal pixels, column by column, background first."""
+    rows, columns = window.inside.shape
+    strip = np.zeros((columns, height), np.bool_)
+    strip[:, window.top : window.top + rows] = window.inside.numpy().T
+    flat = strip.ravel()
+    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    before = window.left * height
+    bounds = [0, *(changes + before).tolist(), height * width]
+    if flat.size and flat[0]:
+        bounds.insert(1, before)
+    if flat.size and flat[-1] and before + flat.size < height * width:
+        bounds.insert(-1, before + flat.size)
+    counts: list[int] = np.diff(bounds).tolist()
+    return counts
 
 
 def encode_mask(mask: npt.NDArray[Any]) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class UnresizedInput(Resize):
         super().__init__(min_size, max_size)
         self.pixel_norm.set_input(UNCHANGED_PIXELS)
 
-    def padded_hw_of(self, images: Sequence[Tensor]) -> tuple[int, int]:
+    def padded_hw_from(self, height: int, width: int) -> tuple[int, int]:
         """Returns one size for all images, so that a batch is one pass."""
         return (0, 0)
 

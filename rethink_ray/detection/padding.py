@@ -39,21 +39,38 @@ class PaddingGroup:
             return cls(num_images=None, spans_workers=True)
         return cls(num_images=None if spec.norm == "bn" else spec.padding_group)
 
+    def spans(self, num_images: int) -> bool:
+        """Returns whether a group has images of several workers with ``num_images`` each."""
+        return self.spans_workers or bool(self.num_images and num_images % self.num_images)
+
     def padded_sizes(
-        self, sizes_hw: Sequence[HeightWidth], peers: Peers | None
+        self,
+        sizes_hw: Sequence[HeightWidth],
+        peers: Peers | None,
+        everyones: Sequence[HeightWidth] | None = None,
     ) -> list[HeightWidth]:
         """Returns the padded size of each of this worker's images.
 
-        If a group spans several workers, they exchange the sizes of their images.
+        If a group spans several workers, each needs the sizes of all images of the batch.
+
+        Args:
+            sizes_hw: of this worker's images.
+            peers: the workers; ``None``: this one is alone.
+            everyones: sizes of all images, in the order of ranks; ``None``: workers exchange them,
+                for which the host waits.
         """
         num = self.num_images or len(sizes_hw)
-        if peers is None or (len(sizes_hw) % num == 0 and not self.spans_workers):
+        if peers is None or not self.spans(len(sizes_hw)):
             return padded_sizes(sizes_hw, num)
-        sizes = torch.zeros(peers.world_size, len(sizes_hw), 2, dtype=torch.int64)
-        sizes[peers.rank] = torch.tensor(sizes_hw)
-        everyones = [(h, w) for h, w in peers.total(sizes).flatten(0, 1).tolist()]
+        everyones = _exchange(sizes_hw, peers) if everyones is None else everyones
         padded = padded_sizes(everyones, len(everyones) if self.spans_workers else num)
         return padded[peers.rank * len(sizes_hw) :][: len(sizes_hw)]
+
+
+def _exchange(sizes_hw: Sequence[HeightWidth], peers: Peers) -> list[HeightWidth]:
+    sizes = torch.zeros(peers.world_size, len(sizes_hw), 2, dtype=torch.int64)
+    sizes[peers.rank] = torch.tensor(sizes_hw)
+    return [(h, w) for h, w in peers.total(sizes).flatten(0, 1).tolist()]
 
 
 def padded_sizes(sizes_hw: Sequence[HeightWidth], group_size: int) -> list[HeightWidth]:

@@ -57,8 +57,13 @@ class Resize(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision is 
 
     def padded_hw_of(self, images: Sequence[Tensor]) -> tuple[int, int]:
         """Returns height and width of these images as a padded batch; zeros for no images."""
-        sizes = [self.resized_hw(*image.shape[-2:]) for image in images] or [(0, 0)]
+        sizes = [self.padded_hw_from(*image.shape[-2:]) for image in images] or [(0, 0)]
         height, width = (max(side) for side in zip(*sizes, strict=True))
+        return height, width
+
+    def padded_hw_from(self, height: int, width: int) -> tuple[int, int]:
+        """Returns the padded size of one image that has this size before it is resized."""
+        height, width = self.resized_hw(height, width)
         return _round_up(height), _round_up(width)
 
     def forward(

@@ -13,7 +13,7 @@ from torch import Tensor
 from rethink_ray.data.faults import is_findable
 from rethink_ray.data.frequency import frequency_groups
 from rethink_ray.data.index import AnnotationIndex, ImageEntry
-from rethink_ray.data.loader import eval_batches
+from rethink_ray.data.loader import Loading, WorkerShare, eval_batches
 from rethink_ray.data.objects import keypoint_swap
 from rethink_ray.data.regimes import open_scored, regime_image_ids
 from rethink_ray.detection.detectors import Detector
@@ -29,6 +29,7 @@ from rethink_ray.spec.recipe import WITH_KEYPOINTS, WITH_MASKS
 from rethink_ray.spec.regime import DataSpec
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.spec.study import Metric
+from rethink_ray.training.moving import move_images
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
@@ -124,16 +125,15 @@ def detect_images(
         index,
         [int(i) for i in index.image_ids],
         recipe.batch_size,
-        num_workers=config.resources.loader_workers,
-        rank=ctx.rank,
-        world_size=ctx.world_size,
+        Loading(num_workers=config.resources.loader_workers, pinned=ctx.device.type == "cuda"),
+        WorkerShare(rank=ctx.rank, world_size=ctx.world_size),
     )
     swap = keypoint_swap(index.keypoint_names).tolist()
     multi_view = MultiViewDetector(detector, recipe.evaluation, recipe.detector, swap)
     pairs: list[tuple[GroundTruth, Detection]] = []
     with detector.evaluating():
         for images, entries in batches:
-            images = [image.to(ctx.device) for image in images]
+            images = move_images(images, ctx.device)
             if ctx.any_of((stop(),))[0]:
                 raise Stopped("scoring was stopped; it will be repeated")
             if not images:

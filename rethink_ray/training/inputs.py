@@ -14,6 +14,7 @@ from rethink_ray.data.mixing import Parts, mixed_batches
 from rethink_ray.data.order import RunOrder
 from rethink_ray.data.regimes import digest_of_images, regime_image_ids
 from rethink_ray.data.splits import open_split
+from rethink_ray.detection.padding import PaddingGroup
 from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.hashing import derive_seed
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
@@ -60,7 +61,20 @@ class TrialData:
             start_step=start_step,
             num_workers=self.config.resources.loader_workers,
             pinned=ctx.device.type == "cuda",
+            num_peers=ctx.world_size if self._groups_span_workers(ctx) else 1,
         )
+
+    def _groups_span_workers(self, ctx: WorkerContext) -> bool:
+        """Whether images of several workers are padded to one size, in any pass."""
+        recipe, images_per_step = self.config.recipe, self.config.resources.images_per_step
+        kinds = [recipe.batch_size]
+        if self.pseudo is not None:
+            parts = Parts.of(recipe.batch_size, recipe.labels.share, ctx.rank, ctx.world_size)
+            kinds = [parts.human, parts.pseudo]
+        shares = [num // ctx.world_size for num in kinds]
+        together = [min(share, images_per_step or share) for share in shares]
+        group = PaddingGroup.of(recipe.detector)
+        return any(group.spans(num) for num in together)
 
     def classification_batch(self, step: int, ctx: WorkerContext) -> Classified | None:
         """This worker's share of the upstream images of one update; ``None`` without any."""

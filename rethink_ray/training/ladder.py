@@ -13,12 +13,15 @@ branch equals a stand-alone run of its length, and a resumed run an uninterrupte
 import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from rethink_ray.records.detections import file_name
 from rethink_ray.records.types import RungDone
 from rethink_ray.spec.resolve import TrialConfig
+from rethink_ray.training.background_writer import BackgroundWriter, copy_to_host
 from rethink_ray.training.checkpoint import save_checkpoint, sweep
 from rethink_ray.training.effective import instruction_set
 from rethink_ray.training.evaluate import score_split
@@ -109,6 +112,8 @@ class _LadderRun:
     watch: Watch
     splits: tuple[str, ...]
     progress: Callable[[Progress], None] | None
+    writer: BackgroundWriter = field(default_factory=BackgroundWriter)
+    """Writes the checkpoints of rank 0."""
 
     @property
     def ctx(self) -> WorkerContext:
@@ -121,9 +126,12 @@ class _LadderRun:
     def finish_rungs(self) -> Iterator[RungDone]:
         """Every rung of ``position.lengths``, in order."""
         start_counting(self.ctx.device)
-        for length in self.position.lengths:
-            finished = self.ctx.broadcast(self._load_finished(length))
-            yield finished or self._train_and_score(length)
+        try:
+            for length in self.position.lengths:
+                finished = self.ctx.broadcast(self._load_finished(length))
+                yield finished or self._train_and_score(length)
+        finally:
+            self.writer.close()
 
     def _load_finished(self, length: float) -> RungDone | None:
         """The rung of an earlier job, if it has every score and file that this one needs."""
@@ -178,17 +186,18 @@ class _LadderRun:
             return
         _ = machinery.price  # measured here, so that training time does not include it
         schedule = position.rung
+        self._prepare_loading()
         started, seconds_before = time.perf_counter(), position.seconds_train
         batches = machinery.data.batches(position.step, self.ctx)
         for step in range(position.step, end):
             position.step = step
+            self.writer.raise_error()
             stop, save = self.watch.check()
             if save:
                 position.seconds_train = seconds_before + time.perf_counter() - started
                 self._save()
             if stop:
-                where = f"update {step} of {position.length:g}x"
-                raise Stopped(f"{self.config.trial_id} stands at {where}")
+                self._stop(f"stands at update {step} of {position.length:g}x")
             machinery.update(step, schedule, batches)
             self._show_progress(step)
         position.step = end
@@ -217,9 +226,9 @@ class _LadderRun:
         if save:
             self._save()
         if stop:
-            where = f"{self.position.length:g}x"
-            raise Stopped(f"{self.config.trial_id} is to be scored at {where}")
+            self._stop(f"is to be scored at {self.position.length:g}x")
         live = self.machinery.live
+        self._prepare_loading()
         self.ctx.broadcast_buffers(live.detector)
         scores: dict[str, float] = {}
         try:
@@ -235,6 +244,7 @@ class _LadderRun:
                     )
         except Stopped:
             self._save()
+            self._finish_writing()
             raise
         return scores
 
@@ -249,6 +259,7 @@ class _LadderRun:
         """The finished rung, which is in the trial's folder when this returns."""
         rung = self.ctx.broadcast(self._describe(scores, seconds_score))
         machinery = self.machinery
+        self.writer.finish()
         if self.ctx.is_main:
             if self.folders.models is not None:
                 with machinery.live.scored_weights():
@@ -292,17 +303,35 @@ class _LadderRun:
         )
 
     def _save(self) -> None:
-        """Write a checkpoint of the position: the branch file of the rung, or a trunk file."""
-        position, machinery = self.position, self.machinery
+        """Have a checkpoint of the position written: the branch file of the rung, or a trunk file.
+
+        A thread of rank 0 writes a copy, while all workers go on. Whoever reads the file, or ends
+        the run, finishes writing first.
+        """
+        position, files = self.position, self.machinery.files
         content = {
             "step": position.step,
             "seconds": position.seconds_train,
-            **machinery.state(),
+            **self.machinery.state(),
         }
         if self.ctx.is_main:
             if position.on_branch:
-                machinery.files.save_branch({"length": position.length, **content})
-            else:
-                machinery.files.save_trunk(content)
-        self.ctx.barrier()
+                content["length"] = position.length
+            save = files.save_branch if position.on_branch else files.save_trunk
+            self.writer.start(partial(save, copy_to_host(content)))
         self.watch.note_saved()
+
+    def _prepare_loading(self) -> None:
+        """Nothing is written while loader processes are forked: they would inherit held locks."""
+        if self.config.resources.loader_workers:
+            self.writer.finish()
+
+    def _finish_writing(self) -> None:
+        """Return, on all workers, when the newest checkpoint is on the disk."""
+        self.writer.finish()
+        self.ctx.barrier()
+
+    def _stop(self, how_far: str) -> NoReturn:
+        """End the run; its checkpoint was begun and is on the disk when this raises."""
+        self._finish_writing()
+        raise Stopped(f"{self.config.trial_id} {how_far}")

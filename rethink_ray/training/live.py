@@ -29,6 +29,7 @@ from rethink_ray.training.micro_batches import (
     split_into_micro_batches,
 )
 from rethink_ray.training.mixed import LossBalance, MixedLosses
+from rethink_ray.training.moving import move_classified, move_images, move_targets
 from rethink_ray.training.optimizer import build_optimizer, load_optimizer, set_rate
 from rethink_ray.training.precision import run_in_precision, use_precision
 from rethink_ray.training.seeding import seed_torch
@@ -37,10 +38,6 @@ from rethink_ray.training.worker_context import WorkerContext
 
 BatchImages = Sequence[Tensor]
 BatchTargets = Sequence[Target]
-DEVICE_KEYS = ("boxes", "labels", "masks", "has_mask", "keypoints")
-"""Parts of a target that a detector computes with; they are moved to its device."""
-HOST_KEYS = ("image_id", "is_pseudo")
-"""Parts that Python reads. They stay on the CPU: reading from a GPU would wait for it."""
 
 
 class Live:
@@ -119,9 +116,16 @@ class Live:
         self.trainable: list[nn.Parameter] = [*self.detector.trainable_parameters(), *extra]
         # lets go of an earlier phase's exchange, whose hooks are on the parameters
         self.model: nn.Module = self.joint or self.losses
-        self.model = self.ctx.wrap(self.model)
+        self.model = self.ctx.wrap(self.model, is_static=self._is_static)
         if self.average is not None:
             self.average.track(self.detector)
+
+    @property
+    def _is_static(self) -> bool:
+        """Whether all updates run one backward pass over the same parameters."""
+        share = self.recipe.batch_size // self.ctx.world_size
+        is_whole = self.images_per_step is None or self.images_per_step >= share
+        return is_whole and self.unfreezes_at is None
 
     def unfreeze_if_due(self, step: int) -> None:
         """Make everything train from update ``init.unfreeze`` on; all workers call this together.
@@ -294,15 +298,12 @@ class Live:
         self, images: BatchImages, targets: BatchTargets
     ) -> tuple[list[Tensor], list[Target]]:
         device = self.ctx.device
-        moved: list[Target] = [
-            {k: v.to(device, non_blocking=True) for k, v in t.items() if k in DEVICE_KEYS}
-            | {k: v for k, v in t.items() if k in HOST_KEYS}
-            for t in targets
-        ]
-        return [image.to(device, non_blocking=True) for image in images], moved
+        return move_images(images, device), move_targets(targets, device)
 
     def _classification_argument(self, classified: Classified | None) -> dict[str, Classified]:
-        return {} if classified is None else {"classified": _move(self.ctx.device, classified)}
+        if classified is None:
+            return {}
+        return {"classified": move_classified(classified, self.ctx.device)}
 
     def state(self) -> dict[str, Any]:
         """Everything that updates change, for a checkpoint; the same on all workers."""
@@ -349,11 +350,6 @@ class Live:
         if self.average is not None:
             flags.append(self.average.is_finite())
         return bool(torch.stack(flags).all())
-
-
-def _move(device: torch.device, classified: Classified) -> Classified:
-    images, labels = classified
-    return images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 
 
 def combine_losses(losses: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:

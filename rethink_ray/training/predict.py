@@ -29,6 +29,7 @@ from rethink_ray.spec.errors import DataError, explain
 from rethink_ray.spec.recipe import WITH_KEYPOINTS
 from rethink_ray.training.drawing import draw_objects, enlarge_small
 from rethink_ray.training.model_files import TrainedModel
+from rethink_ray.training.moving import move_images
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.run import load_model
 
@@ -201,7 +202,7 @@ def _read_picture(model: TrainedModel, path: Path) -> Tensor:
 def _detect(model: TrainedModel, views: MultiViewDetector, pixels: Tensor) -> dict[str, Tensor]:
     """The detections in one picture, ``[3, H, W]`` uint8; tensors on the CPU."""
     with use_precision(model.config.recipe, model.ctx.device):
-        output = views.detect([pixels.to(model.ctx.device).float() / 255.0])[0]
+        output = views.detect(move_images([pixels], model.ctx.device))[0]
     return {key: value.cpu() for key, value in output.items()}
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from rethink_ray.data.index import AnnotationIndex
-from rethink_ray.data.loader import eval_batches
+from rethink_ray.data.loader import Loading, WorkerShare, eval_batches
 from rethink_ray.data.pool import LabelPool, TeacherLabels, open_labelled, open_pool
 from rethink_ray.detection.detectors import Detector, build_detector
 from rethink_ray.detection.layout import put_on_device
@@ -35,6 +35,7 @@ from rethink_ray.training.label_files import (
     read_all,
     write_part,
 )
+from rethink_ray.training.moving import move_images
 from rethink_ray.training.precision import use_precision
 from rethink_ray.training.stopping import Stopped, never_stop
 from rethink_ray.training.worker_context import WorkerContext
@@ -198,13 +199,15 @@ class _Labeller:
             self.pool.index,
             image_ids,
             recipe.batch_size,
-            num_workers=self.config.resources.loader_workers,
-            rank=ctx.rank,
-            world_size=ctx.world_size,
+            Loading(
+                num_workers=self.config.resources.loader_workers,
+                pinned=ctx.device.type == "cuda",
+            ),
+            WorkerShare(rank=ctx.rank, world_size=ctx.world_size),
         )
         by_image: list[tuple[int, TeacherLabels]] = []
         for images, entries in batches:
-            images = [image.to(ctx.device) for image in images]
+            images = move_images(images, ctx.device)
             if ctx.any_of((self.stop(),))[0]:
                 raise Stopped("labelling a pool was stopped; its finished parts are kept")
             if not images:

@@ -15,6 +15,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from rethink_ray.detection.own_network import OwnNetwork
 from rethink_ray.spec.errors import SpecError, explain
 from rethink_ray.spec.resolve import TrialConfig
 from rethink_ray.training.memory import keep_freed_memory, share_for_tensors
@@ -72,13 +73,26 @@ class WorkerContext:
         """Whether this is rank 0, which alone writes files."""
         return self.rank == 0
 
-    def wrap(self, losses: nn.Module) -> nn.Module:
-        """``losses`` as a module whose gradients are averaged over all workers."""
+    def wrap(self, losses: nn.Module, *, is_static: bool = False) -> nn.Module:
+        """``losses`` as a module whose gradients are averaged over all workers.
+
+        Buffers are not exchanged in each update: ours are constants, or statistics that no loss
+        reads and that ``broadcast_buffers`` makes equal before anything does. Those of other code
+        are, as its losses may read them.
+
+        ``is_static``: each update runs one backward pass over the same parameters.
+        """
         if self.world_size == 1:
             return losses
         # heads of a cascade that join later have no gradient before
         has_unused = any(getattr(part, "joins_at", 0) for part in losses.modules())
-        return DistributedDataParallel(losses, find_unused_parameters=has_unused)
+        has_own = any(isinstance(part, OwnNetwork) for part in losses.modules())
+        return DistributedDataParallel(
+            losses,
+            find_unused_parameters=has_unused,
+            broadcast_buffers=has_own,
+            static_graph=is_static and not has_unused and not has_own,
+        )
 
     def barrier(self) -> None:
         """Return when every worker has called this."""

@@ -37,7 +37,7 @@ def write_split(folder: Path, split: str, tops: list[float], kind: str = "u2") -
 def read_image(data: DataSpec, split: str, image_id: int) -> list[int]:
     """The four gray levels of an image, as scoring sees them."""
     image = EvalImages(open_split(data, split))[image_id]
-    return (image[0, 0] * 255).round().int().tolist()
+    return image[0, 0].tolist()
 
 
 def found_in(data: DataSpec, split: str = "train") -> dict[str, int]:
@@ -241,7 +241,7 @@ def test_a_pool_without_labels_is_scaled_as_train_is(tmp_path: Path) -> None:
     index = open_split(data, "unlabelled")
     assert len(index) == 1
     image = EvalImages(index)[int(index.image_ids[0])]
-    assert (image * 255).round().unique().tolist() == [16]
+    assert image.unique().tolist() == [16]
     [finding] = check_pools(data)["unlabelled"]
     assert finding.kind == "scaled_gray16_0_4095"
 

@@ -155,6 +155,44 @@ def test_masks_and_keypoints_follow_their_boxes(shapes: DataSpec, num_workers: i
             assert bool((center[center[:, 2] > 0, 0] <= image.shape[2]).all())
 
 
+RESIZED = (
+    EVERYTHING,
+    AugmentSpec(flip=0.5),
+    AugmentSpec(short_side_px=(20, 60)),
+    AugmentSpec(scale=(0.5, 2.0), canvas="square"),
+)
+
+
+@pytest.mark.parametrize("spec", RESIZED)
+def test_workers_know_the_sizes_of_each_others_images_from_the_index(
+    tmp_path: Path, spec: AugmentSpec
+) -> None:
+    write_coco(tmp_path, "train", coco({**many_images(9), 10: []}))
+    index = open_split(coco_spec(tmp_path), "train")
+    augmentation, order = Augmentation(spec=spec, detector=SMALL), RunOrder(seed=5, batch_size=6)
+    shares = [
+        list(
+            islice(
+                train_batches(
+                    index,
+                    index.image_ids.tolist(),
+                    augmentation,
+                    order,
+                    Loading(num_peers=2),
+                    WorkerShare(rank=rank, world_size=2),
+                ),
+                4,
+            )
+        )
+        for rank in (0, 1)
+    ]
+    for (images, targets), (others, targets_there) in zip(*shares, strict=True):
+        for pair in zip(images, targets, others, targets_there, strict=True):
+            image, target, other, target_there = pair
+            sizes = [[*image.shape[-2:]], [*other.shape[-2:]]]
+            assert target["peer_hw"].tolist() == target_there["peer_hw"].tolist() == sizes
+
+
 def test_a_batch_that_does_not_divide_is_refused(shapes: DataSpec) -> None:
     with pytest.raises(DataError, match=r"batch_size: must be divisible .*\(3\), but got 8"):
         _take(shapes, 1, world_size=3)
@@ -197,10 +235,11 @@ def test_evaluation_sees_every_image_once_with_any_workers_and_ranks(tmp_path: P
     index = open_split(coco_spec(tmp_path), "train")
     image_ids = index.image_ids.tolist()
     assert _scored(index, image_ids) == image_ids
-    assert _scored(index, image_ids, num_workers=2) == image_ids
+    assert _scored(index, image_ids, loading=Loading(num_workers=2)) == image_ids
     for world_size in (2, 3, 4, 16):
         ranks = [
-            _scored(index, image_ids, rank=r, world_size=world_size) for r in range(world_size)
+            _scored(index, image_ids, share=WorkerShare(rank=r, world_size=world_size))
+            for r in range(world_size)
         ]
         assert sorted(image_id for share in ranks for image_id in share) == image_ids
 
@@ -211,7 +250,9 @@ def test_all_ranks_take_the_same_number_of_scoring_steps(tmp_path: Path) -> None
     steps = [
         [[entry.image_id for entry in entries] for _, entries in batches]
         for batches in (
-            eval_batches(index, index.image_ids.tolist(), 4, rank=rank, world_size=2)
+            eval_batches(
+                index, index.image_ids.tolist(), 4, share=WorkerShare(rank=rank, world_size=2)
+            )
             for rank in (0, 1)
         )
     ]

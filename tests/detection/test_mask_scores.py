@@ -46,3 +46,19 @@ def test_run_lengths_are_those_of_the_pasted_pixels() -> None:
     assert first == encode_mask(paste(squares[0], boxes[0].tolist()).numpy())
     assert first["size"] == [40, 60]
     assert second == encode_mask(torch.zeros(40, 60).numpy())
+
+
+def test_run_lengths_of_boxes_at_every_edge_are_those_of_the_whole_pasted_mask() -> None:
+    generator = torch.Generator().manual_seed(3)
+    corners = torch.rand(200, 2, 2, generator=generator) * 90 - 20  # many leave the 40 x 60 picture
+    boxes = torch.cat([corners.amin(1), corners.amax(1)], dim=1)
+    at_edges = [[0.0, 0.0, 60.0, 40.0], [0.0, 0.0, 3.0, 40.0], [57.0, 0.0, 60.0, 40.0]]
+    boxes = torch.cat([boxes, torch.tensor([*at_edges, [70.0, 0.0, 90.0, 9.0], [5.0] * 4])])
+    squares = torch.rand(len(boxes), 28, 28, generator=generator)
+    squares[200:] = 1.0
+
+    runs = run_lengths_of(squares, boxes, 40, 60)
+
+    masks = [paste(square, box.tolist()) for square, box in zip(squares, boxes, strict=True)]
+    assert runs == [encode_mask(mask.numpy()) for mask in masks]
+    assert run_lengths_of(squares[:0], boxes[:0], 40, 60) == []

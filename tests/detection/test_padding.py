@@ -34,12 +34,14 @@ class Others:
 
     sizes: list[list[HeightWidth]]
     rank: int
+    know_sizes: bool = False
 
     @property
     def world_size(self) -> int:
         return len(self.sizes)
 
     def total(self, values: Tensor) -> Tensor:
+        assert not self.know_sizes, "workers that know all sizes exchange none"
         assert values[self.rank].tolist() == [list(hw) for hw in self.sizes[self.rank]]
         assert int(values.sum()) == int(values[self.rank].sum()), "each tells its own alone"
         return torch.tensor(self.sizes)
@@ -61,6 +63,12 @@ def test_groups_are_the_same_whatever_the_number_of_workers(num_workers: int) ->
             for size in group.padded_sizes(own, Others(shares, rank) if num_workers > 1 else None)
         ]
         assert padded == padded_sizes(sizes, group.num_images or 4)
+        from_known_sizes = [
+            size
+            for rank, share_hw in enumerate(shares)
+            for size in group.padded_sizes(share_hw, Others(shares, rank, know_sizes=True), sizes)
+        ]
+        assert from_known_sizes == padded
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -149,12 +150,17 @@ class Rules(TorchDispatchMode):
     def __init__(self, waits: Waits) -> None:
         super().__init__()
         self.waits = waits
-        self.num_pinned = 0
+        self._pinned: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 
     def pin(self, tensor: Tensor) -> Tensor:
         """A copy, as in pinned memory; CUDA reads from it while the host goes on."""
-        self.num_pinned += 1
-        return tensor.clone()
+        copy = tensor.clone()
+        self._pinned[id(copy)] = copy
+        return copy
+
+    def is_pinned(self, tensor: Tensor) -> bool:
+        """Whether ``pin`` returned this very tensor."""
+        return self._pinned.get(id(tensor)) is tensor
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Any = None
@@ -225,17 +231,28 @@ class Rules(TorchDispatchMode):
             self.waits.note(name)
 
     def _note_copy(self, name: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-        """A copy between the devices waits unless it is asked not to; to the CPU it always does."""
+        """A copy to the CPU waits always.
+
+        One to the GPU does as well, unless it is asked not to and reads from pinned memory.
+        """
         if name == "aten::_to_copy":
-            source, device = args[0], kwargs.get("device")
+            source: Any = args[0]
+            device = kwargs.get("device")
             from_gpu = isinstance(source, CudaTensor)
             to_gpu = from_gpu if device is None else torch.device(device).type == "cuda"
             non_blocking = bool(kwargs.get("non_blocking"))
         else:
-            to_gpu, from_gpu = isinstance(args[0], CudaTensor), isinstance(args[1], CudaTensor)
+            source = args[1]
+            to_gpu, from_gpu = isinstance(args[0], CudaTensor), isinstance(source, CudaTensor)
             non_blocking = bool(args[2]) if len(args) > 2 else bool(kwargs.get("non_blocking"))
-        if from_gpu != to_gpu and (from_gpu or not non_blocking):
-            self.waits.note("copy to the CPU" if from_gpu else "copy to the GPU")
+        if from_gpu == to_gpu:
+            return
+        if from_gpu:
+            self.waits.note("copy to the CPU")
+        elif not non_blocking:
+            self.waits.note("copy to the GPU")
+        elif not self.is_pinned(source):
+            self.waits.note("copy of memory that is not pinned")
 
 
 def _numbers(tensor: CudaTensor) -> Tensor:

@@ -15,15 +15,26 @@ class PretendedDdp(nn.Module):
     """After each backward pass, every gradient is the mean of the workers' gradients.
 
     As in PyTorch's, it is an error if a parameter that trains got no gradient, unless
-    ``find_unused_parameters``; and buffers are those of rank 0 before each forward pass.
+    ``find_unused_parameters``; and with ``broadcast_buffers`` buffers are those of rank 0 before
+    each forward pass. A ``static_graph`` must have one backward pass over the same parameters in
+    each update.
     """
 
     alive: ClassVar[WeakSet["PretendedDdp"]] = WeakSet()
 
-    def __init__(self, module: nn.Module, *, find_unused_parameters: bool = False) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        find_unused_parameters: bool = False,
+        broadcast_buffers: bool = True,
+        static_graph: bool = False,
+    ) -> None:
         super().__init__()
         self.module = module
         self.find_unused_parameters = find_unused_parameters
+        self.broadcast_buffers = broadcast_buffers
+        self.static_graph = static_graph
         self.is_due = False
         self._shares = True
         for value in module.state_dict().values():
@@ -33,12 +44,13 @@ class PretendedDdp(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         if self._shares and torch.is_grad_enabled():
             self.is_due = True
-            for buffer in self.module.buffers():
+            for buffer in self.module.buffers() if self.broadcast_buffers else ():
                 dist.broadcast(buffer, src=0)
         return self.module(*args, **kwargs)
 
     @contextmanager
     def no_sync(self) -> Iterator[None]:
+        assert not self.static_graph, "a static graph has one backward pass in each update"
         self._shares = False
         try:
             yield

@@ -119,7 +119,7 @@ class _PythonCalls(TorchFunctionMode):
             return args[0]
         if func is Tensor.new_tensor and isinstance(args[0], CudaTensor):
             kwargs = {"dtype": args[0].dtype, **kwargs}
-            return torch.tensor(*args[1:], device=GPU, **kwargs)
+            return torch.tensor(*args[1:], **kwargs).to(GPU)
         if func == Tensor.data.__set__ and isinstance(args[0], CudaTensor):  # type: ignore[attr-defined]
             args[0].on_host = args[1].on_host
             return None

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from rethink_ray.detection.detectors import build_detector
 from rethink_ray.spec.recipe import Family, InitSpec
+from rethink_ray.training.moving import move_images, move_targets
 from tests.detection.tiny_detectors import annotated, pictures, tiny
 from tests.gpu.cuda_tensors import GPU
 from tests.gpu.pretended_gpu import pretend_gpu
@@ -38,11 +39,13 @@ def test_an_update_waits_no_more_often_than_it_has_to(family: Family) -> None:
         counts = []
         for num_objects in (2, 0):
             images, targets = batch(num_objects)
+            waits.forget()
             on_gpu = [
-                {k: v if k == "image_id" else v.to(GPU, non_blocking=True) for k, v in t.items()}
-                for t in targets
+                {k: v if k == "image_id" else v.pin_memory() for k, v in t.items()} for t in targets
             ]
-            images = [image.to(GPU, non_blocking=True) for image in images]
+            on_gpu = move_targets(on_gpu, GPU)
+            images = move_images([image.pin_memory() for image in images], GPU)
+            assert not waits.all, waits.by_line()
             if num_objects:  # the first update builds tables of constants
                 detector.losses(images, on_gpu, seed=0, step=0)
             waits.forget()

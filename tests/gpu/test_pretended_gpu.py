@@ -46,7 +46,7 @@ def test_tensors_of_two_devices_meet_only_as_cuda_lets_them() -> None:
 
 def test_each_kind_of_wait_is_counted_and_no_other() -> None:
     with pretend_gpu() as waits:
-        values = torch.arange(6.0).to(GPU, non_blocking=True)
+        values = torch.arange(6.0).pin_memory().to(GPU, non_blocking=True)
         mask = values > 2
         values[mask] = 0.0
         torch.where(mask, values, 0.0)
@@ -66,6 +66,8 @@ def test_each_kind_of_wait_is_counted_and_no_other() -> None:
             lambda: values.unique(),
             lambda: values[torch.tensor([0, 1])],
             lambda: torch.arange(6.0).to(GPU),
+            lambda: torch.arange(6.0).to(GPU, non_blocking=True),
+            lambda: torch.arange(6.0).pin_memory().to(GPU),
             lambda: torch.tensor([1.0, 2.0], device=GPU),
             lambda: values.repeat_interleave(torch.ones(6, dtype=torch.int64, device=GPU)),
         ):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from rethink_ray.data.loader import EvalImages
+from rethink_ray.data.samples import scale_pixels
 from rethink_ray.data.splits import open_split
 from rethink_ray.detection.detectors import Detector
 from rethink_ray.detection.test_time_augmentation import MultiViewDetector
@@ -80,7 +81,7 @@ def test_a_rung_scores_what_is_found_in_each_picture_alone(
     index = open_split(scenes, "val")
     images = EvalImages(index)
     for image_id in map(int, index.image_ids):
-        alone = detector.detect([images[image_id]])[0]["scores"].tolist()
+        alone = detector.detect([scale_pixels(images[image_id])])[0]["scores"].tolist()
         rows = [
             score
             for row, score in zip(kept["image_id"], kept["score"], strict=True)
@@ -98,7 +99,7 @@ def test_predict_looks_in_the_views_that_a_rung_was_scored_in(scenes: DataSpec) 
     )
     views = build_views(model)
     assert [view.mirrored for view in views.views] == [False, True]
-    image = EvalImages(open_split(scenes, "val"))[1]
+    image = scale_pixels(EvalImages(open_split(scenes, "val"))[1])
     scoring = MultiViewDetector(detector, recipe.evaluation, recipe.detector, [])
     assert torch.equal(views.detect([image])[0]["scores"], scoring.detect([image])[0]["scores"])
 
