@@ -444,7 +444,8 @@ sys.path.insert(0, {scripts!r})
 from verdicts.live import run_live
 from verdicts.live_study import LiveSize
 size = LiveSize(
-    images=(24, 4, 6), few_images=12, unit=8, upstream_images=400, upstream_steps=200,
+    images=(24, 4, 6), few_images=12, unit=8,
+    upstream={{"images": 400, "steps": 200, "image_px": 32}},
     keep=(2, 1, 1), reference_keep=(2, 1, 1), reference_replicates=3, sweep_trials=6, fresh_runs=1,
 )
 print("\\n".join(run_live(Path({folder!r}), 1, 2, size)))
