@@ -12,8 +12,8 @@ from rethink_ray.data.sources.yolo_config import (
     FIRST_YAML_NAMES,
     YOLO_SPLIT_KEYS,
     find_yolo_file,
-    read_yolo_yaml,
     read_yolo_config,
+    read_yolo_yaml,
 )
 from rethink_ray.spec.errors import DataError
 
