@@ -40,7 +40,8 @@ def examine_loader(study: Study, gpus_here: int) -> Iterator[Check]:
         checks.extend(_compare_with_updates(study))
         return ""
 
-    failed = try_check("loader", compare, "see data set")
+    remedy = "an update must run here: is resources.images_per_step too large for this GPU?"
+    failed = try_check("loader", compare, remedy)
     yield next((check for check in checks if not check.ok), checks[0] if failed.ok else failed)
 
 
