@@ -305,8 +305,8 @@ class _LadderRun:
     def _save(self) -> None:
         """Have a checkpoint of the position written: the branch file of the rung, or a trunk file.
 
-        A thread of rank 0 writes a copy, while all workers go on. Whoever reads the file, or ends
-        the run, finishes writing first.
+        A thread of rank 0 writes a copy, while all workers go on. The file is complete before it is
+        read, and before the run ends.
         """
         position, files = self.position, self.machinery.files
         content = {

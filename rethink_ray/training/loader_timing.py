@@ -42,9 +42,8 @@ def time_reading(
     """
     augmentation = Augmentation(spec=recipe.augment, detector=recipe.detector)
     order = RunOrder(seed=0, batch_size=recipe.batch_size)
-    samples = TrainSamples(
-        open_split(data, "train"), trainable_image_ids(data), augmentation, order
-    )
+    index, image_ids = open_split(data, "train"), trainable_image_ids(data)
+    samples = TrainSamples(index, image_ids, augmentation, order, Loading(num_workers=1))
     threads, seconds = torch.get_num_threads(), list[float]()
     torch.set_num_threads(1)
     try:

@@ -208,7 +208,7 @@ def test_own_claims_are_never_corrected_without_the_headlines(
 
     claim = {"says": "it pays", "side": {"arm": "pretrained"}, "against": {"arm": "scratch"}}
     tables = _of(claims={"pays": {**claim, "primary": True}}).tables()
-    monkeypatch.setattr("rethink_ray.analysis.findings.objective_samples", fail)
+    monkeypatch.setattr("rethink_ray.judge.read.study_scores.objective_samples", fail)
     findings = derive_findings(tables)
     assert findings.findings == ()
     assert [m.name for m in findings.missing_sections] == [
