@@ -178,7 +178,7 @@ def plan(
         >>> plan.cells[0].cell.name, plan.cells[1].cell.name
         ('full/scratch', 'full/pretrained')
         >>> plan.steps, plan.separate_steps  # with trunks shared between lengths, and without
-        (13392, 23040)
+        (7236, 12096)
     """
     from rethink_ray.search.hours import estimate_hours
     from rethink_ray.search.known_paces import choose_paces, load_paces

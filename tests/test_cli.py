@@ -77,10 +77,10 @@ def test_plan_shows_what_shared_trunks_save(tmp_path: Path) -> None:
     told = invoke("plan", "quickstart", "--slots", "2", "--pace", str(write_steady_pace(tmp_path)))
     assert told.exit_code == 0, told.output
     assert "full/scratch" in told.output
-    assert "full: 2x = 120 updates = " in told.output
+    assert "full: 2x = 72 updates = " in told.output
     assert "hours: about " in told.output
-    # trunk to 6x less its decay, and three branches: (5.6 + 3 x 0.4) x 60 instead of 12 x 60
-    ladder = "one ladder of 2x, 4x, 6x: 408 updates instead of 720 (full, small)"
+    # trunk to 6x less its decay, and three branches: about (5.6 + 3 x 0.4) x 36 instead of 12 x 36
+    ladder = "one ladder of 2x, 4x, 6x: 244 updates instead of 432 (full, small)"
     assert ladder in told.output
     plan, _, free = told.output.partition("free: ")
     assert re.fullmatch(r"[0-9.]+ GB, enough\n", free)
@@ -89,8 +89,8 @@ def test_plan_shows_what_shared_trunks_save(tmp_path: Path) -> None:
 
 def test_plan_of_one_length_does_not_speak_of_sharing() -> None:
     told = invoke("plan", "quickstart", "--set", "schedule.lengths=[2]", "--set", "budget.keep=[3]")
-    # six cells, each 3 trials and 3 replicates of 2 x 60 updates
-    assert "updates: 4,320\n" in told.output
+    # six cells, each 3 trials and 3 replicates of 2 x 36 updates
+    assert "updates: 2,592\n" in told.output
     assert_says("commands", "plan of one length", told.output.partition("free: ")[0])
 
 

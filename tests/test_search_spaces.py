@@ -145,7 +145,8 @@ def test_a_study_that_ships_runs_published_values_or_repeats_its_search(stem: st
 def test_a_study_that_ships_and_halves_its_trials_is_audited(stem: str) -> None:
     study, _ = load_shipped(stem)
     halves = any(len(set(keep_of(study, cell))) > 1 for cell in cells_of(study))
-    assert bool(study.budget.audit) == halves
+    has_time = stem != "quickstart"  # four minutes: an audit would take a third more
+    assert bool(study.budget.audit) == (halves and has_time)
 
 
 def shipped_weights(config: TrialConfig) -> int:
