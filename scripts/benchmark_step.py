@@ -150,7 +150,7 @@ def part_row(name: str, ratio: Ratio, data_ms: float, parts: Sequence[float]) ->
 
 
 def show_commits(turns: Turns, folder: Path) -> None:
-    """This checkout beside another one, each in a process of its own."""
+    """This checkout beside another one, each in a separate process."""
     print(f"| this checkout and {name_commit(folder)} | other (ms) | this (ms) | ratio | asked |")
     print("|---|---|---|---|---|")
     here = Path(__file__).resolve().parent.parent
@@ -312,7 +312,7 @@ class BareLoop:
 
 
 class Served:
-    """This script in a process of its own, with the program of any checkout."""
+    """This script in a separate process, with the program of any checkout."""
 
     def __init__(self, folder: Path, kind: str, recipe: str, turns: Turns) -> None:
         words = [sys.executable, __file__, "--serve", kind, recipe]
@@ -364,8 +364,8 @@ def serve(kind: str, name: str, *, small: bool) -> None:
 
 def name_commit(folder: Path) -> str:
     words = ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"]
-    told = subprocess.run(words, capture_output=True, text=True)
-    return told.stdout.strip() or folder.name
+    finished = subprocess.run(words, capture_output=True, text=True)
+    return finished.stdout.strip() or folder.name
 
 
 def describe_machine() -> str:

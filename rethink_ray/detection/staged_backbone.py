@@ -104,7 +104,7 @@ class Backbone(nn.Module):
 
     @property
     def is_frozen(self) -> bool:
-        """Whether nothing of it trains, and all of it is in evaluation mode."""
+        """Whether no parameter trains and every module is in evaluation mode."""
         return self.frozen_stages == STAGES and self.adapters is None
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:

@@ -37,7 +37,7 @@ class SeenFolder:
     """Splits that are cut from train."""
     overview: DataOverview
     alike: tuple[Leak, ...]
-    """Pictures that look like one of another split, where the folder has splits of its own."""
+    """Pictures that look like one of another split, where the folder names its splits."""
 
     @property
     def name(self) -> str:

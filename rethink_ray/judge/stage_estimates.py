@@ -119,7 +119,7 @@ class _EarlierTest:
 
     @property
     def certain(self) -> float:
-        """Sum that decides whatever the standard error is."""
+        """Sum that decides with any standard error."""
         return float(self.t * np.sqrt(self.num * chdtri(self.df, CERTAIN) / self.df))
 
     def chance_to_go_on(self, sums: Floats) -> Floats:

@@ -188,14 +188,9 @@ class StudyDirectory:
         return self.root / "assets"
 
     @property
-    def report_dir(self) -> Path:
-        """Folder of the report."""
-        return self.root / "report"
-
-    @property
     def report_page(self) -> Path:
-        """The report as one page."""
-        return self.report_dir / "report.html"
+        """The report as one page, in a folder with its figures."""
+        return self.root / "report" / "report.html"
 
     @property
     def best_dir(self) -> Path:

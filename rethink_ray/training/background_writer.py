@@ -45,7 +45,7 @@ class BackgroundWriter:
     def close(self) -> None:
         """Wait until nothing is being written, and end the thread.
 
-        An error is logged: the run ends already, by an error of its own.
+        An error is logged, because the run may be ending by another one.
         """
         try:
             self.finish()
@@ -64,4 +64,6 @@ def copy_to_host(value: Any) -> Any:
         return copied
     if isinstance(value, list):
         return [copy_to_host(part) for part in value]
+    if type(value) is tuple:
+        return tuple(copy_to_host(part) for part in value)
     return value

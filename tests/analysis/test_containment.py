@@ -298,11 +298,11 @@ def test_a_study_of_which_nothing_can_be_derived_has_a_page_that_says_so(tmp_pat
     told = CliRunner().invoke(app, ["report", str(directory.root)])
 
     assert told.exit_code == 1, told.output
-    page = (directory.report_dir / "report.html").read_text()
+    page = directory.report_page.read_text()
     assert "All findings: " in page
     assert "TypeError (" in page
     assert "Does pre-training pay?" in page
-    assert not (directory.report_dir / "findings.json").exists()
+    assert not (directory.report_page.parent / "findings.json").exists()
 
 
 def test_a_report_split_without_an_object_has_no_images_to_draw_anew(tmp_path: Path) -> None:

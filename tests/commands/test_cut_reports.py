@@ -28,8 +28,8 @@ def test_a_cut_run_says_what_is_known_and_writes_the_report(tmp_path: Path) -> N
     ]
     assert any(line.startswith("answer: full (400 images): train with ") for line in lines)
     assert sum("rethink-ray resume" in line for line in lines) == 1
-    assert lines[-1] == f"report: {directory.report_dir / 'report.html'}"
-    page = (directory.report_dir / "report.html").read_text()
+    assert lines[-1] == f"report: {directory.report_page}"
+    page = directory.report_page.read_text()
     assert "The study is unfinished: " in page
 
 
@@ -40,7 +40,7 @@ def test_a_run_that_was_cut_before_its_first_result_has_a_report_that_says_so(
     directory = start_study(tmp_path / "s", planted.study, "study: planted\n", planted.facts, {})
     lines = list(final_lines(directory, CUT))
     assert lines[-1].startswith("report: ")
-    assert "no trial has been proposed" in (directory.report_dir / "report.html").read_text()
+    assert "no trial has been proposed" in directory.report_page.read_text()
 
 
 def test_a_run_that_its_user_stops_ends_at_once(tmp_path: Path) -> None:
@@ -48,4 +48,4 @@ def test_a_run_that_its_user_stops_ends_at_once(tmp_path: Path) -> None:
     directory = StudyDirectory.open(planted.directory(tmp_path / "s"))
     [line] = final_lines(directory, StudyOutcome(status="stopped", signal=2))
     assert line.startswith("stopped; nothing is lost")
-    assert not directory.report_dir.exists()
+    assert not directory.report_page.parent.exists()

@@ -81,8 +81,8 @@ def test_a_study_whose_every_trial_the_method_ended_is_incomplete_and_exits_with
         timeless("\n".join(lines[first + 4 : first + 6]), tmp_path),
     )
     assert "done after" not in told.output
-    assert str(directory.report_dir / "report.html") in told.output
-    page = (directory.report_dir / "report.html").read_text()
+    assert str(directory.report_page) in told.output
+    page = directory.report_page.read_text()
     assert "full/scratch has a score (3 diverged, 1 misconfigured)" in page
 
 
@@ -201,9 +201,9 @@ def test_a_run_ends_with_its_report_and_is_done_even_if_that_cannot_be_written(
     whole = CliRunner().invoke(app, ["resume", str(directory.root)])
 
     assert whole.exit_code == 0, whole.output
-    assert f"report: {directory.report_dir / 'report.html'}" in whole.output
+    assert f"report: {directory.report_page}" in whole.output
     assert "is missing" not in whole.output
-    figures = directory.report_dir / "figures"
+    figures = directory.report_page.parent / "figures"
     shutil.rmtree(figures)
     figures.write_text("in the way")
     lost = CliRunner().invoke(app, ["resume", str(directory.root)])

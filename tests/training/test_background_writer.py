@@ -57,10 +57,13 @@ def test_an_error_of_the_last_write_is_logged_when_a_run_ends_by_another_error(
 def test_a_copy_for_the_thread_does_not_change_when_training_goes_on() -> None:
     layer = nn.BatchNorm2d(2)
     content: dict[str, Any] = {"model": layer.state_dict(), "steps": [layer.bias], "step": 3}
+    content["pair"] = (layer.bias, 0.9)
     copied = copy_to_host(content)
     with torch.no_grad():
         layer.bias += 1.0
     assert copied["model"]["bias"].tolist() == copied["steps"][0].tolist() == [0.0, 0.0]
+    assert copied["pair"][0].tolist() == [0.0, 0.0]
+    assert copied["pair"][1] == 0.9
     assert isinstance(copied["model"], OrderedDict)
     assert copied["model"]._metadata == layer.state_dict()._metadata  # type: ignore[attr-defined]
     assert not copied["steps"][0].requires_grad

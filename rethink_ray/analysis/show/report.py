@@ -111,7 +111,7 @@ def build_report(
         RecordError: there is no study, or not as this program wrote it.
     """
     tables = read_tables(directory)
-    out = directory.report_dir
+    out = directory.report_page.parent
     page, unfinished = directory.report_page, ""
     try:
         findings = derive_findings(tables)
@@ -149,7 +149,7 @@ def _write_all(
     kept: Containment,
 ) -> None:
     """Figures, page, Markdown, then JSON: it comes last because it names every failed section."""
-    out = directory.report_dir
+    out = directory.report_page.parent
     figures = draw_figures(findings, kept) | draw_prices(findings, kept)
     figures |= draw_trials(findings, kept) | draw_by_images(findings, kept)
     figures |= dict(detections.figures)
